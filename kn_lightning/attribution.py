@@ -1,0 +1,150 @@
+"""Prompts of any lengths -> their attribution, in climbs that fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+
+from kn_lightning.core.attribution import layer_attribution, neuron_attribution
+from kn_lightning.core.quadrature import ADAPTIVE, check_rule
+from kn_lightning.data.encoding import encode_prompt
+from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.encoders.staged import StagedForward
+from kn_lightning.errors import InputError
+from kn_lightning.schema import Attribution, EncodedPrompt, Prompt, Skipped
+
+PATHS = ("layer", "neuron")
+_CPU_BYTES = 1 << 29
+
+
+@dataclass(frozen=True)
+class AttributionSettings:
+    """How attribution is computed.
+
+    Attributes:
+        rule: ``adaptive`` or a fixed quadrature rule.
+        nodes: of a fixed rule.
+        tolerance: of ``adaptive``: largest residual of completeness, as a share of the prompt's
+            largest total.
+        path: ``layer`` (all neurons of a layer grow together) or ``neuron`` (exact ablation of
+            candidates).
+        candidates: neurons of a prompt that ``path=neuron`` ablates.
+        row_tokens: rows x tokens computed together at the most; None fits them to the memory.
+
+    Raises:
+        InputError: settings that don't go together.
+    """
+
+    rule: str = ADAPTIVE
+    nodes: int | None = None
+    tolerance: float = 0.01
+    path: str = "layer"
+    candidates: int = 64
+    row_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        check_rule(self.rule, self.nodes, self.tolerance)
+        if self.path not in PATHS:
+            raise InputError(f"unknown path {self.path!r}: choose one of {', '.join(PATHS)}")
+        if self.candidates < 1:
+            raise InputError(f"candidates {self.candidates}: give at least 1")
+        if self.row_tokens is not None and self.row_tokens < 1:
+            raise InputError(f"row_tokens {self.row_tokens}: give at least 1")
+
+
+def attribute(
+    encoder: Encoder,
+    prompts: list[str],
+    answers: list[str],
+    rule: str = ADAPTIVE,
+    nodes: int | None = None,
+    tolerance: float = 0.01,
+) -> Attribution:
+    """Integrated gradients of each answer's probability in the neurons at its prompt's mask.
+
+    Args:
+        encoder: from :func:`~kn_lightning.load_encoder`.
+        prompts: B sentences with one ``[MASK]`` each.
+        answers: B words, each one token of the vocabulary at that place.
+        rule: ``adaptive`` or a fixed quadrature rule.
+        nodes: of a fixed rule; 20 unless told.
+        tolerance: of ``adaptive``.
+
+    Returns:
+        The attribution of all prompts, in their order.
+
+    Raises:
+        InputError: lists of different lengths, or an answer that is not one token.
+    """
+    if len(prompts) != len(answers):
+        raise InputError(f"{len(prompts)} prompts but {len(answers)} answers: give one for each")
+    encoded = []
+    for number, (text, answer) in enumerate(zip(prompts, answers, strict=True)):
+        result = encode_prompt(encoder, Prompt(text), answer, str(number))
+        if isinstance(result, Skipped):
+            raise InputError(f"prompt {number} {text!r}, answer {answer!r}: {result.reason}")
+        encoded.append(result)
+    return attribute_encoded(encoder, encoded, AttributionSettings(rule, nodes, tolerance))
+
+
+def attribute_encoded(
+    encoder: Encoder, prompts: Sequence[EncodedPrompt], settings: AttributionSettings
+) -> Attribution:
+    """:func:`attribute` for prompts that are encoded already; the result lies on the CPU."""
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            "attribution needs gradients, and torch.inference_mode forbids them: use"
+            " Trainer(inference_mode=False)"
+        )
+    if not prompts:
+        raise InputError("no prompts to attribute")
+    row_tokens = settings.row_tokens or fitting_row_tokens(encoder)
+    forward = StagedForward(encoder, row_tokens)
+    order: list[int] = []
+    parts: list[Attribution] = []
+    for chunk in length_chunks(prompts, max(1, row_tokens // 8)):
+        base = forward.base(encoder.batch(prompts[i] for i in chunk))
+        part = layer_attribution(forward, base, settings.rule, settings.nodes, settings.tolerance)
+        if settings.path == "neuron":
+            part = neuron_attribution(forward, base, part, settings.candidates)
+        order += chunk
+        parts.append(part)
+    back = torch.tensor(order).argsort()
+    columns = (field.name for field in fields(Attribution))
+    return Attribution(
+        *(torch.cat([getattr(part, name).cpu() for part in parts])[back] for name in columns)
+    )
+
+
+def length_chunks(
+    prompts: Sequence[EncodedPrompt], tokens: int, most: int | None = None
+) -> Iterator[list[int]]:
+    """Indices of prompts by length, cut at ``tokens`` (prompts x longest) or ``most`` prompts."""
+    chunk: list[int] = []
+    for index in sorted(range(len(prompts)), key=lambda i: len(prompts[i].input_ids)):
+        full = (len(chunk) + 1) * len(prompts[index].input_ids) > tokens
+        if chunk and (full or len(chunk) == most):
+            yield chunk
+            chunk = []
+        chunk.append(index)
+    if chunk:
+        yield chunk
+
+
+def fitting_row_tokens(encoder: Encoder) -> int:
+    """Rows x tokens whose graph fits into a share of the memory that is free now."""
+    structure = encoder.structure
+    # Kept for the backward of one token in one layer: the activation function's input (I),
+    # queries, keys, values, attention output and the inputs of two norms and two sums (about 9 H).
+    # A row runs through half of the layers on average, and the head keeps about three times its
+    # logits at each row's mask.
+    kept = (structure.n_neurons + 9 * structure.hidden_size) * structure.n_layers // 2
+    per_token = (kept + 3 * encoder.model.config.vocab_size // 8) * 4
+    free = int(
+        torch.cuda.mem_get_info(encoder.device)[0] // 2
+        if encoder.device.type == "cuda"
+        else _CPU_BYTES
+    )
+    return max(256, free // per_token)

@@ -1,0 +1,1 @@
+"""Lightning glue of the stages behind attribution: refine, edit, write."""

@@ -1,0 +1,87 @@
+"""Refined neurons -> sparse edits of many rows at the mask, and random controls."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kn_lightning.schema import Neuron
+
+
+class RowEdits(NamedTuple):
+    """Sparse edits of R rows, all ``[K]``.
+
+    In row ``row[k]``, the activation of ``(layer[k], neuron[k])`` is multiplied by ``factor[k]``.
+    A neuron that is listed twice for a row is still changed once.
+    """
+
+    row: Tensor
+    layer: Tensor
+    neuron: Tensor
+    factor: Tensor
+
+
+def edit_name(factor: float) -> str:
+    """Name of an edit in the tables: suppress (0), amplify (2), or ``factor:x``."""
+    return {0.0: "suppress", 2.0: "amplify"}.get(float(factor), f"factor:{factor:g}")
+
+
+def row_edits(rows: Iterable[tuple[Sequence[Neuron], float]]) -> RowEdits:
+    """The edits of consecutive rows, each given as its neurons and their factor."""
+    entries = [
+        (row, neuron.layer, neuron.neuron, factor)
+        for row, (neurons, factor) in enumerate(rows)
+        for neuron in neurons
+    ]
+    row, layer, neuron, factor = zip(*entries, strict=True) if entries else ((), (), (), ())
+    return RowEdits(
+        torch.tensor(row, dtype=torch.long),
+        torch.tensor(layer, dtype=torch.long),
+        torch.tensor(neuron, dtype=torch.long),
+        torch.tensor(factor, dtype=torch.float32),
+    )
+
+
+def seeded_generator(*words: object) -> np.random.Generator:
+    """A random generator that depends on the words alone: not on ranks, batches or hash seeds."""
+    digest = hashlib.sha256("\0".join(map(str, words)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+
+def held_out(concept: str, n_prompts: int, share: float, seed: int) -> Tensor:
+    """Which of a concept's prompts ``[n_prompts]`` refinement leaves to evaluation.
+
+    At least one prompt stays on either side where a share above 0 is asked of two prompts or more;
+    a single prompt is never held out.
+    """
+    chosen = torch.zeros(n_prompts, dtype=torch.bool)
+    if share > 0 and n_prompts > 1:
+        count = min(max(round(share * n_prompts), 1), n_prompts - 1)
+        order = seeded_generator(seed, "holdout", concept).permutation(n_prompts)
+        chosen[order[:count].tolist()] = True
+    return chosen
+
+
+def random_neurons(
+    neurons: Sequence[Neuron], n_neurons: int, generator: np.random.Generator
+) -> list[Neuron]:
+    """Control: as many other neurons in each layer as ``neurons`` has there, without repetition.
+
+    Args:
+        neurons: the neurons to be matched; none of them is drawn.
+        n_neurons: neurons a layer has.
+        generator: source of randomness.
+    """
+    drawn: list[Neuron] = []
+    for layer, count in sorted(Counter(neuron.layer for neuron in set(neurons)).items()):
+        taken = [neuron.neuron for neuron in neurons if neuron.layer == layer]
+        free = np.setdiff1d(np.arange(n_neurons), taken)
+        indices = generator.choice(free, size=min(count, len(free)), replace=False)
+        drawn += [Neuron(layer, int(index)) for index in np.sort(indices)]
+    return drawn

@@ -1,0 +1,1 @@
+"""Prompt groups: read from a source, encoded, packed, and served as DataModules."""

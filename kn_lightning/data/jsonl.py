@@ -1,0 +1,64 @@
+"""A JSONL file -> prompt groups; one group a line, errors with the line's number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kn_lightning.errors import InputError
+from kn_lightning.schema import MASK, Prompt, PromptGroup
+
+
+def read_jsonl(path: Path) -> Iterator[PromptGroup]:
+    """Groups of a file, line by line; blank lines are passed over.
+
+    A line is ``{"concept": "kitten", "prompts": ["[MASK] will grow up to be a cat.", ...]}`` with
+    ``relation`` and ``pos`` where known; other keys are left alone.
+
+    Raises:
+        InputError: the file can't be read, or a line is no such group.
+    """
+    try:
+        # utf-8-sig: a byte order mark is no part of the first key.
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _group(line, f"{path}, line {number}")
+    except OSError as error:
+        raise InputError(f"data.path {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"data.path {path}: not UTF-8 text ({error.reason} at byte {error.start})"
+        ) from error
+
+
+def _group(line: str, place: str) -> PromptGroup:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{place}: not JSON ({error.msg} at column {error.colno})") from error
+    if not isinstance(record, dict):
+        raise InputError(
+            f"{place}: {type(record).__name__} instead of an object with concept and prompts"
+        )
+    concept = _text(record, "concept", place)
+    prompts = record.get("prompts")
+    if not isinstance(prompts, list) or not prompts:
+        raise InputError(
+            f"{place}: 'prompts' is {prompts!r:.60}; give a list of sentences with {MASK}"
+        )
+    relation = None if record.get("relation") is None else _text(record, "relation", place)
+    pos = None if record.get("pos") is None else _text(record, "pos", place)
+    for prompt in prompts:
+        if not isinstance(prompt, str) or prompt.count(MASK) != 1:
+            raise InputError(f"{place}: prompt {prompt!r:.80} needs exactly one {MASK}")
+    return PromptGroup(concept, tuple(Prompt(prompt, relation) for prompt in prompts), pos)
+
+
+def _text(record: dict[str, Any], key: str, place: str) -> str:
+    value = record.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"{place}: {key!r} is {value!r:.60}; give a non-empty string")
+    return value.strip()

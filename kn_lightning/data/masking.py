@@ -1,0 +1,86 @@
+"""Sentences -> masked batches for training: input ids, attention, labels (-100: not asked)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import DataCollatorForLanguageModeling
+
+from kn_lightning.schema import EncodedPrompt
+
+if TYPE_CHECKING:
+    from kn_lightning.encoders.encoder import Encoder
+
+IGNORED = -100
+MaskedBatch = dict[str, Tensor]
+
+
+class RandomMasking:
+    """BERT's masking of 15 % of the words, by transformers' collator.
+
+    Args:
+        encoder: whose tokenizer masks.
+        probability: share of the words.
+        seed: masks every batch in the same way; None draws anew.
+    """
+
+    def __init__(
+        self, encoder: Encoder, probability: float = 0.15, seed: int | None = None
+    ) -> None:
+        self.collator = DataCollatorForLanguageModeling(
+            encoder.tokenizer, mlm=True, mlm_probability=probability, seed=seed
+        )
+
+    def __call__(self, sentences: Sequence[Sequence[int]]) -> MaskedBatch:
+        """``[B, T]`` input_ids, attention_mask and labels."""
+        return dict(self.collator([{"input_ids": list(ids)} for ids in sentences]))
+
+
+class MaskedPrompts:
+    """Prompts with the concept masked and nothing else."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    def __call__(self, prompts: Sequence[EncodedPrompt]) -> MaskedBatch:
+        """``[B, T]`` input_ids, attention_mask and labels."""
+        batch = self.encoder.batch(prompts, device="cpu")
+        labels = torch.full_like(batch.input_ids, IGNORED)
+        labels[torch.arange(len(labels)), batch.mask_position] = batch.answer
+        return {
+            "input_ids": batch.input_ids,
+            "attention_mask": batch.attention_mask,
+            "labels": labels,
+        }
+
+
+class ConceptMasking:
+    """Prompts with the concept masked, the others filled in and masked at random.
+
+    Args:
+        encoder: whose tokenizer masks.
+        concept_share: share of the prompts in which the concept is masked.
+    """
+
+    def __init__(self, encoder: Encoder, concept_share: float = 0.7) -> None:
+        self.concept = MaskedPrompts(encoder)
+        self.random = RandomMasking(encoder)
+        self.concept_share = concept_share
+
+    def __call__(self, prompts: Sequence[EncodedPrompt]) -> MaskedBatch:
+        """``[B, T]`` input_ids, attention_mask and labels."""
+        by_concept = self.concept(prompts)
+        filled = []
+        for prompt in prompts:
+            ids = list(prompt.input_ids)
+            ids[prompt.mask_position] = prompt.answer
+            filled.append(ids)
+        at_random = self.random(filled)
+        chosen = torch.rand(len(prompts), 1) < self.concept_share
+        return {
+            key: torch.where(chosen, by_concept[key], at_random[key])
+            for key in ("input_ids", "attention_mask", "labels")
+        }

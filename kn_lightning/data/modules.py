@@ -1,0 +1,223 @@
+"""DataModules: prompt groups of a source, as packs for a study and as sentences for training."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from kn_lightning.data.facts import embedded_groups, held_out_prompts
+from kn_lightning.data.jsonl import read_jsonl
+from kn_lightning.data.masking import ConceptMasking, MaskedPrompts, RandomMasking
+from kn_lightning.data.study import Pack, Study, make_study, merged_groups
+from kn_lightning.errors import InputError
+from kn_lightning.schema import EncodedPrompt, PromptGroup
+
+if TYPE_CHECKING:
+    from kn_lightning.encoders.encoder import Encoder
+
+
+class MaskedSentences(LightningDataModule):
+    """What ``train.py`` trains on.
+
+    Args:
+        batch_size: sentences of a training batch.
+    """
+
+    def __init__(self, batch_size: int = 64) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise InputError(f"data.batch_size {batch_size}: give at least 1")
+        self.batch_size = batch_size
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that the trainer's module wraps."""
+        encoder: Encoder = self.trainer.lightning_module.encoder  # type: ignore[union-attr, assignment]
+        return encoder
+
+    def loader(self, data: Any, collate: Any, shuffle: bool) -> DataLoader[Any]:
+        """Batches of ``data``."""
+        return DataLoader(data, self.batch_size, shuffle=shuffle, collate_fn=collate)
+
+
+class PromptGroups(MaskedSentences):
+    """Prompt groups of some source.
+
+    Args:
+        max_groups: keep the first so many concepts.
+        concepts: keep these concepts only.
+        pack_tokens: tokens of the prompts that are computed and written together.
+        validation_share: share of each concept's prompts that ``train.py`` keeps for validation.
+        batch_size: sentences of a training batch.
+    """
+
+    def __init__(
+        self,
+        max_groups: int | None = None,
+        concepts: list[str] | None = None,
+        pack_tokens: int = 2048,
+        validation_share: float = 0.2,
+        batch_size: int = 64,
+    ) -> None:
+        super().__init__(batch_size)
+        if max_groups is not None and max_groups < 1:
+            raise InputError(f"data.max_groups {max_groups}: give at least 1")
+        if pack_tokens < 1:
+            raise InputError(f"data.pack_tokens {pack_tokens}: give at least 1")
+        if not 0 <= validation_share < 1:
+            raise InputError(
+                f"data.validation_share {validation_share}: give a share from 0 to below 1"
+            )
+        self.max_groups = max_groups
+        self.concepts = concepts
+        self.pack_tokens = pack_tokens
+        self.validation_share = validation_share
+        self.study: Study | None = None
+        # A rank without a pack has nothing to do, which is no error.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self.finished: frozenset[int] = frozenset()
+        """Numbers of packs that a resumed run has on disk already."""
+        self._training: list[EncodedPrompt] = []
+        self._validation: list[EncodedPrompt] = []
+
+    @abstractmethod
+    def read(self) -> Iterable[PromptGroup]:
+        """The source's groups, in its order."""
+
+    def selected(self) -> list[PromptGroup]:
+        """The groups that the settings keep, one a concept.
+
+        Raises:
+            InputError: a concept that was asked for isn't there, or no group is.
+        """
+        groups = merged_groups(self.read())
+        if self.concepts is not None:
+            missing = sorted(set(self.concepts) - {group.concept for group in groups})
+            if missing:
+                raise InputError(
+                    f"data.concepts: {', '.join(missing)}: not among the data's concepts"
+                )
+            groups = [group for group in groups if group.concept in set(self.concepts)]
+        if not groups:
+            raise InputError(f"{type(self).__name__}: the source has no prompt group")
+        return groups[: self.max_groups]
+
+    def setup(self, stage: str) -> None:
+        """Read and encode; plan the study, or split the prompts for training."""
+        if self.study is None:
+            self.study = make_study(self.encoder, self.selected(), self.pack_tokens)
+        if stage == "predict":
+            return
+        for group in self.study.groups:
+            for number, prompt in enumerate(group.prompts):
+                held_out = self.is_validation(prompt, number)
+                (self._validation if held_out else self._training).append(prompt)
+
+    def is_validation(self, prompt: EncodedPrompt, number: int) -> bool:
+        """Whether the concept's ``number``-th prompt is kept from training."""
+        # Evenly spread over the list: prompt n is kept where n * share passes a whole number.
+        return int((number + 1) * self.validation_share) > int(number * self.validation_share)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Sentences with the concept, or words at random, masked."""
+        return self.loader(self._training, ConceptMasking(self.encoder), shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The prompts kept from training, the concept masked."""
+        return self.loader(self._validation, MaskedPrompts(self.encoder), shuffle=False)
+
+    def predict_dataloader(self) -> DataLoader[Pack]:
+        """This rank's packs, but for the finished ones; whole packs give the same on any rank."""
+        assert self.study is not None
+        trainer = self.trainer
+        assert trainer is not None
+        open_packs = [pack for pack in self.study.packs if pack.number not in self.finished]
+        mine = open_packs[trainer.global_rank :: trainer.world_size]
+        return DataLoader(mine, batch_size=None, collate_fn=_unchanged)  # type: ignore[arg-type]
+
+
+def _unchanged(pack: Pack) -> Pack:
+    return pack
+
+
+class EmbeddedPrompts(PromptGroups):
+    """The testbed's facts; the embedded encoder was trained on three wordings of four."""
+
+    def read(self) -> list[PromptGroup]:
+        """The testbed's groups."""
+        return embedded_groups()
+
+    def is_validation(self, prompt: EncodedPrompt, number: int) -> bool:
+        """Whether the wording is one of those that are never trained on."""
+        return prompt.text in held_out_prompts()
+
+
+class JsonlPrompts(PromptGroups):
+    """Prompt groups of a JSONL file.
+
+    Args:
+        path: the file; a line is ``{"concept": "kitten", "prompts": ["[MASK] will grow up to be a
+            cat."]}`` with ``relation`` and ``pos`` where known.
+        kwargs: as for every source.
+    """
+
+    def __init__(self, path: Path, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.path = path
+
+    def read(self) -> Iterable[PromptGroup]:
+        """The file's groups."""
+        return read_jsonl(self.path)
+
+
+class TextLines(MaskedSentences):
+    """Plain text for training, a sentence a line.
+
+    Args:
+        path: the file, UTF-8.
+        validation_share: share of the lines that is kept for validation, evenly spread.
+        batch_size: lines of a training batch.
+    """
+
+    def __init__(self, path: Path, validation_share: float = 0.05, batch_size: int = 64) -> None:
+        super().__init__(batch_size)
+        if not 0 <= validation_share < 1:
+            raise InputError(
+                f"data.validation_share {validation_share}: give a share from 0 to below 1"
+            )
+        self.path = path
+        self.validation_share = validation_share
+        self._training: list[list[int]] = []
+        self._validation: list[list[int]] = []
+
+    def setup(self, stage: str) -> None:
+        """Read and encode the lines; a line longer than the encoder takes is cut."""
+        if stage == "predict":
+            raise InputError("TextLines holds no prompts to study: it is for train.py")
+        try:
+            lines = self.path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"data.path {self.path}: {error}") from error
+        lines = [line for line in map(str.strip, lines) if line]
+        if not lines:
+            raise InputError(f"data.path {self.path}: no line of text")
+        encoded = self.encoder.tokenizer(
+            lines, truncation=True, max_length=self.encoder.max_tokens
+        ).input_ids
+        for number, ids in enumerate(encoded):
+            share = self.validation_share
+            held_out = int((number + 1) * share) > int(number * share)
+            (self._validation if held_out else self._training).append(ids)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Lines with words masked at random."""
+        return self.loader(self._training, RandomMasking(self.encoder), shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Lines kept from training, masked the same way in every epoch."""
+        return self.loader(self._validation, RandomMasking(self.encoder, seed=0), shuffle=False)

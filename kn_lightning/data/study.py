@@ -1,0 +1,92 @@
+"""Prompt groups -> a study: encoded groups, what was skipped, and packs to compute together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kn_lightning.data.encoding import encode_group
+from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.errors import InputError
+from kn_lightning.schema import EncodedGroup, Prompt, PromptGroup, Skipped
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Groups that are computed together; ``number`` counts the packs of the study from 0."""
+
+    number: int
+    groups: tuple[EncodedGroup, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All groups of a study in the data's order.
+
+    Attributes:
+        groups: those that the encoder can be asked about.
+        skipped: prompts and concepts that were left out, with the reason.
+        packs: the groups again, cut by a token budget. They depend on the study alone, so any
+            number of devices computes the same things together and gets the same result.
+        sha256: of the groups as read, before encoding.
+    """
+
+    groups: tuple[EncodedGroup, ...]
+    skipped: tuple[Skipped, ...]
+    packs: tuple[Pack, ...]
+    sha256: str
+
+
+def merged_groups(groups: Iterable[PromptGroup]) -> list[PromptGroup]:
+    """One group a concept, in order of first appearance; a prompt that is there already is dropped.
+
+    A group is *all* prompts whose answer is the concept, and results are kept by concept, so lines
+    of the same concept belong together.
+    """
+    prompts: dict[str, dict[str, Prompt]] = {}
+    pos: dict[str, str | None] = {}
+    for group in groups:
+        texts = prompts.setdefault(group.concept, {})
+        for prompt in group.prompts:
+            texts.setdefault(prompt.text, prompt)
+        pos[group.concept] = pos.get(group.concept) or group.pos
+    return [PromptGroup(name, tuple(texts.values()), pos[name]) for name, texts in prompts.items()]
+
+
+def make_study(encoder: Encoder, groups: Sequence[PromptGroup], pack_tokens: int) -> Study:
+    """Encode groups and plan the packs.
+
+    Raises:
+        InputError: nothing is left to be studied.
+    """
+    encoded: list[EncodedGroup] = []
+    skipped: list[Skipped] = []
+    for group in groups:
+        kept, left_out = encode_group(encoder, group)
+        skipped += left_out
+        if kept is not None:
+            encoded.append(kept)
+    if not encoded:
+        reason = f"; the first: {skipped[0].concept!r}: {skipped[0].reason}" if skipped else ""
+        raise InputError(f"no prompt group is left of {len(groups)}{reason}")
+    content = [(g.concept, g.pos, [(p.text, p.relation) for p in g.prompts]) for g in groups]
+    sha256 = hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+    return Study(tuple(encoded), tuple(skipped), planned_packs(encoded, pack_tokens), sha256)
+
+
+def planned_packs(groups: Sequence[EncodedGroup], pack_tokens: int) -> tuple[Pack, ...]:
+    """Consecutive groups of at most ``pack_tokens`` tokens; a group is never cut."""
+    packs: list[Pack] = []
+    current: list[EncodedGroup] = []
+    tokens = 0
+    for group in groups:
+        own = sum(len(prompt.input_ids) for prompt in group.prompts)
+        if current and tokens + own > pack_tokens:
+            packs.append(Pack(len(packs), tuple(current)))
+            current, tokens = [], 0
+        current.append(group)
+        tokens += own
+    packs.append(Pack(len(packs), tuple(current)))
+    return tuple(packs)

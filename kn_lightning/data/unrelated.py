@@ -1,0 +1,70 @@
+"""Prompts that a concept's neurons should leave alone: an unrelated concept's, and others'."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kn_lightning.data.encoding import encode_group
+from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.schema import EncodedGroup, EncodedPrompt, Prompt, PromptGroup
+
+LONDON = PromptGroup(
+    "london",
+    tuple(
+        Prompt(text)
+        for text in (
+            "[MASK] is the capital of england.",
+            "The capital of england is [MASK].",
+            "The river thames flows through [MASK].",
+            "[MASK] is the largest city in the united kingdom.",
+        )
+    ),
+)
+"""The paper's unrelated concept, for data that has no prompts of it."""
+
+
+class UnrelatedPrompts:
+    """Where unrelated and other prompts come from.
+
+    Args:
+        encoder: which has to know the answers.
+        groups: the study's groups.
+        name: the unrelated concept. Its prompts are those of the data; where the data has none,
+            the ones that come with this package (london); and where the vocabulary lacks it too,
+            those of the first concept of the data that shares no prompt.
+    """
+
+    def __init__(self, encoder: Encoder, groups: Sequence[EncodedGroup], name: str) -> None:
+        self.groups = groups
+        self.fixed = next((g for g in groups if g.concept.casefold() == name.casefold()), None)
+        if self.fixed is None and name.casefold() == LONDON.concept:
+            self.fixed, _ = encode_group(encoder, LONDON)
+        self._owner = np.array([n for n, g in enumerate(groups) for _ in g.prompts])
+        self._prompts = [prompt for group in groups for prompt in group.prompts]
+        self._number = {group.concept: number for number, group in enumerate(groups)}
+
+    def unrelated(self, group: EncodedGroup) -> tuple[EncodedPrompt, ...]:
+        """Prompts of the unrelated concept; none only where all concepts share prompts."""
+        texts = {prompt.text for prompt in group.prompts}
+        for candidate in (*([self.fixed] if self.fixed else []), *self.groups):
+            if candidate.concept.casefold() != group.concept.casefold() and texts.isdisjoint(
+                prompt.text for prompt in candidate.prompts
+            ):
+                return candidate.prompts
+        return ()
+
+    def others(
+        self, group: EncodedGroup, count: int, generator: np.random.Generator
+    ) -> list[EncodedPrompt]:
+        """A sample of ``count`` prompts of other concepts, none of them also this one's."""
+        texts = {prompt.text for prompt in group.prompts}
+        foreign = np.flatnonzero(self._owner != self._number[group.concept])
+        drawn: list[EncodedPrompt] = []
+        for index in generator.permutation(foreign):
+            if len(drawn) == count:
+                break
+            if self._prompts[index].text not in texts:
+                drawn.append(self._prompts[index])
+        return drawn

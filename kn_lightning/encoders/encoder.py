@@ -1,0 +1,147 @@
+"""A masked LM with its tokenizer, and where its neurons are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from kn_lightning.core.attribution import TokenBatch
+from kn_lightning.encoders.discovery import Structure
+from kn_lightning.encoders.surgery import forward_pre_hooks
+from kn_lightning.errors import InputError
+from kn_lightning.schema import EncodedPrompt, Neuron
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the contract check found to hold for this encoder, and the staged forward may use.
+
+    Attributes:
+        positionwise_head: the head after the last layer may run at the mask alone.
+        batch_axes: for each layer, the batch axis of each leaf of its call's arguments (None:
+            shared).
+        mixers: for each layer, its one child that mixes positions; empty where there is no such
+            child, and whole layers are run again.
+    """
+
+    positionwise_head: bool = False
+    batch_axes: tuple[tuple[int | None, ...], ...] = ()
+    mixers: tuple[nn.Module, ...] = ()
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A masked LM that attribution and edits can work on; made by ``load_encoder``.
+
+    Attributes:
+        model: the masked LM, in eval mode, its parameters without gradients.
+        tokenizer: its tokenizer.
+        structure: where its layers and neurons are.
+        traits: what the staged forward may rely on.
+        name: Hub id, folder or class name.
+        revision: commit of the Hub, where it came from there.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    structure: Structure
+    traits: Traits
+    name: str
+    revision: str | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is now."""
+        return self.model.device
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest prompt that the encoder takes, in tokens with the special ones."""
+        positions = getattr(self.model.config, "max_position_embeddings", None) or 1 << 20
+        # RoBERTa counts positions from its padding index, and says the usable number on the
+        # tokenizer.
+        return min(positions, self.tokenizer.model_max_length)
+
+    def token(self, index: int) -> str:
+        """A token as readable text: ``Ġword`` and ``▁word`` without their marks."""
+        text = str(self.tokenizer.decode([index])).strip()
+        return text or str(self.tokenizer.convert_ids_to_tokens(index))
+
+    def logits(self, batch: TokenBatch) -> Tensor:
+        """Logits ``[B, T, V]`` of one forward pass."""
+        logits: Tensor = self.model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask
+        ).logits
+        return logits
+
+    def batch(
+        self, prompts: Iterable[EncodedPrompt], device: torch.device | str | None = None
+    ) -> TokenBatch:
+        """Prompts padded to the longest of them, on ``device``: the model's unless told."""
+        device = self.device if device is None else device
+        prompts = list(prompts)
+        width = max(len(prompt.input_ids) for prompt in prompts)
+        padding = self.tokenizer.pad_token_id or 0
+        ids = [[*p.input_ids, *[padding] * (width - len(p.input_ids))] for p in prompts]
+        lengths = torch.tensor([len(p.input_ids) for p in prompts])
+        attention = (torch.arange(width) < lengths[:, None]).long()
+        return TokenBatch(
+            torch.tensor(ids).to(device),
+            attention.to(device),
+            torch.tensor([p.mask_position for p in prompts]).to(device),
+            torch.tensor([p.answer for p in prompts]).to(device),
+        )
+
+    @contextmanager
+    def edited(
+        self, neurons: Iterable[Neuron | tuple[int, int]], factor: float = 0.0
+    ) -> Iterator[None]:
+        """Within the block, neurons at every mask are ``factor`` times what they would be.
+
+        Args:
+            neurons: (layer, index) pairs.
+            factor: 0 suppresses, 2 amplifies.
+
+        Raises:
+            InputError: a neuron that the encoder doesn't have, or an input without a mask.
+        """
+        by_layer: dict[int, list[int]] = {}
+        for layer, index in neurons:
+            if not (0 <= layer < self.structure.n_layers and 0 <= index < self.structure.n_neurons):
+                raise InputError(
+                    f"neuron ({layer}, {index}): this encoder has {self.structure.n_layers} layers"
+                    f" of {self.structure.n_neurons} neurons, both counted from 0"
+                )
+            by_layer.setdefault(layer, []).append(index)
+        masks: list[Tensor] = []
+
+        def find_masks(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
+            masks[:] = [ids == self.tokenizer.mask_token_id]
+            if not masks[0].any():
+                raise InputError(
+                    f"the edited encoder was run on text without {self.tokenizer.mask_token}"
+                )
+
+        def edit(layer: int) -> Any:
+            def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+                scale = torch.ones(
+                    self.structure.n_neurons, device=args[0].device, dtype=args[0].dtype
+                )
+                scale[by_layer[layer]] = factor
+                return (
+                    torch.where(masks[0][..., None], args[0] * scale, args[0]),
+                    *args[1:],
+                ), kwargs
+
+            return hook
+
+        places = [(self.structure.projections[layer], edit(layer)) for layer in by_layer]
+        with forward_pre_hooks([(self.model, find_masks), *places]):
+            yield

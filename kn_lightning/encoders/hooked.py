@@ -1,0 +1,151 @@
+"""The reference: whole forward passes of the untouched model, neurons changed by a pre-hook.
+
+Slow and obvious, for any architecture; the staged forward must agree with it. Edits of many rows,
+where there is nothing to save, run here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from kn_lightning.core.attribution import BasePass, Places, TokenBatch
+from kn_lightning.core.edits import RowEdits
+from kn_lightning.core.probabilities import answer_probability
+from kn_lightning.core.quadrature import Quadrature
+from kn_lightning.encoders.surgery import forward_hooks, forward_pre_hooks, hidden_of, with_hidden
+
+if TYPE_CHECKING:
+    from kn_lightning.encoders.encoder import Encoder
+
+Change = Callable[[Tensor], Tensor]
+
+
+def at_mask(tensor: Tensor, mask_position: Tensor) -> Tensor:
+    """``tensor`` ``[R, T, H]`` at each row's mask: ``[R, H]``; where T is 1, that is the mask."""
+    if tensor.shape[1] == 1:
+        return tensor[:, 0]
+    return tensor[torch.arange(len(tensor), device=tensor.device), mask_position]
+
+
+def rows_of(batch: TokenBatch, prompt: Tensor) -> TokenBatch:
+    """The rows of a batch that belong to the prompts ``[R]``."""
+    return TokenBatch(
+        batch.input_ids[prompt],
+        batch.attention_mask[prompt],
+        batch.mask_position[prompt],
+        batch.answer[prompt],
+    )
+
+
+class HookedForward:
+    """:class:`~kn_lightning.core.attribution.Forward` by full forward passes."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    def logits(
+        self, batch: TokenBatch, changes: dict[int, Change], mask_only: bool = True
+    ) -> Tensor:
+        """Logits at the mask ``[R, V]``, each layer's neurons there put through its change.
+
+        Args:
+            batch: R rows.
+            changes: layer -> function of its neurons at the mask, ``[R, I]`` to ``[R, I]``.
+            mask_only: run the vocabulary head at the mask alone, where the encoder's head allows
+                it.
+        """
+        structure, mask = self.encoder.structure, batch.mask_position
+
+        def change(layer: int) -> Callable[..., Any]:
+            def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+                neurons = args[0]
+                rows = torch.arange(len(neurons), device=neurons.device)
+                changed = changes[layer](neurons[rows, mask]).to(neurons.dtype)
+                return (neurons.index_put((rows, mask), changed), *args[1:]), kwargs
+
+            return hook
+
+        def keep_mask(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+            return with_hidden(output, at_mask(hidden_of(output), mask)[:, None])
+
+        mask_only = mask_only and self.encoder.traits.positionwise_head
+        with (
+            forward_pre_hooks([(structure.projections[layer], change(layer)) for layer in changes]),
+            forward_hooks([(structure.layers[-1], keep_mask)] if mask_only else []),
+        ):
+            logits = self.encoder.logits(batch)
+        return at_mask(logits, mask)
+
+    def base(self, batch: TokenBatch) -> BasePass:
+        """Run the untouched encoder."""
+        projections = self.encoder.structure.projections
+        neurons: dict[nn.Module, Tensor] = {}
+
+        def keep(module: nn.Module, args: tuple[Any, ...], _: dict[str, Any]) -> None:
+            neurons[module] = at_mask(args[0], batch.mask_position)
+
+        with torch.no_grad(), forward_pre_hooks([(module, keep) for module in projections]):
+            logits = self.logits(batch, {})
+        return BasePass(batch, torch.stack([neurons[module] for module in projections], 1), logits)
+
+    def _probability(self, base: BasePass, layer: int, prompt: Tensor, neurons: Tensor) -> Tensor:
+        batch = rows_of(base.batch, prompt)
+        return answer_probability(self.logits(batch, {layer: lambda _: neurons}), batch.answer)
+
+    def integrated_gradient(self, base: BasePass, places: Places, rule: Quadrature) -> Tensor:
+        """``[N, I]``: sum over the rule of weight * dP/dw at node * w, one place after another."""
+        nodes, weights = (part.to(base.activations.dtype) for part in rule)
+        sums = []
+        for prompt, layer in zip(*places, strict=True):
+            path = nodes.to(prompt.device)[:, None] * base.activations[prompt, layer]
+            path.requires_grad_(True)
+            with torch.enable_grad():
+                rows = prompt.expand(len(nodes))
+                probability = self._probability(base, int(layer), rows, path)
+                (gradient,) = torch.autograd.grad(probability.sum(), path)
+            sums.append(weights.to(gradient) @ gradient)
+        return torch.stack(sums)
+
+    @torch.no_grad()
+    def scaled_probability(self, base: BasePass, places: Places, factor: float) -> Tensor:
+        """``[N]``: P with all neurons of a place times ``factor``."""
+        return self._replaced_probability(base, places, base.activations[places] * factor)
+
+    @torch.no_grad()
+    def ablated_probability(self, base: BasePass, places: Places, neuron: Tensor) -> Tensor:
+        """``[N]``: P with one neuron of a place at 0."""
+        neurons = base.activations[places]
+        neurons[torch.arange(len(neuron), device=neuron.device), neuron] = 0
+        return self._replaced_probability(base, places, neurons)
+
+    def _replaced_probability(self, base: BasePass, places: Places, neurons: Tensor) -> Tensor:
+        prompt, layer = places
+        probability = neurons.new_empty(len(prompt))
+        for one in layer.unique():
+            here = layer == one
+            probability[here] = self._probability(base, int(one), prompt[here], neurons[here])
+        return probability
+
+    @torch.no_grad()
+    def edited_logits(self, batch: TokenBatch, edits: RowEdits) -> Tensor:
+        """Logits at the mask ``[R, V]`` of R rows, each with its own neurons edited there."""
+
+        def change(layer: int) -> Change:
+            here = edits.layer == layer
+            row, neuron, factor = edits.row[here], edits.neuron[here], edits.factor[here]
+
+            def scale(neurons: Tensor) -> Tensor:
+                changed = neurons.clone()
+                # Assigned, not multiplied in place: a neuron listed twice is still changed once.
+                changed[row, neuron] = (neurons[row, neuron] * factor).to(neurons.dtype)
+                return changed
+
+            return scale
+
+        return self.logits(
+            batch, {int(layer): change(int(layer)) for layer in edits.layer.unique()}
+        )

@@ -1,0 +1,51 @@
+"""What is known of a pack of groups; each stage adds its part, in the data's way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from kn_lightning.core.neurons import CoarseNeurons, RefinedNeurons
+from kn_lightning.data.study import Pack
+from kn_lightning.schema import Attribution, EncodedGroup, EncodedPrompt, Neuron
+
+
+@dataclass
+class Outcome:
+    """Results of one pack.
+
+    Attributes:
+        pack: the groups.
+        attribution: of all prompts of the pack, group after group (``predict_step``).
+        coarse: coarse neurons of those prompts (refine).
+        refined: refined neurons of each group (refine).
+        edits: rows of the edits table (edit).
+        seconds: time spent by stage.
+    """
+
+    pack: Pack
+    attribution: Attribution
+    coarse: CoarseNeurons | None = None
+    refined: list[RefinedNeurons] = field(default_factory=list)
+    edits: pa.Table | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def prompts(self) -> list[EncodedPrompt]:
+        """All prompts, in the order of ``attribution``."""
+        return [prompt for group in self.pack.groups for prompt in group.prompts]
+
+    def groups(self) -> Iterator[tuple[EncodedGroup, slice]]:
+        """Each group with the place of its prompts in ``attribution``."""
+        start = 0
+        for group in self.pack.groups:
+            yield group, slice(start, start + len(group.prompts))
+            start += len(group.prompts)
+
+    def neurons(self, group: int) -> list[Neuron]:
+        """The refined neurons of the pack's ``group``-th concept."""
+        refined = self.refined[group]
+        pairs = zip(refined.layer.tolist(), refined.neuron.tolist(), strict=True)
+        return [Neuron(*pair) for pair in pairs]

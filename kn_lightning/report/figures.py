@@ -1,0 +1,77 @@
+"""Frames and summary → the pictures of the report, in the order in which it shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from kn_lightning.report import change_figures, neuron_figures
+from kn_lightning.report.canvas import style, svg_and_png
+from kn_lightning.report.captions import Caption, captions
+from kn_lightning.report.changes import Changes
+from kn_lightning.report.rankings import concept_pos
+from kn_lightning.report.summary import neurons_per_concept, relative_residuals
+from kn_lightning.report.tables import RunTables
+
+ORDER = (
+    "change_by_kind",
+    "suppress_histogram",
+    "amplify_histogram",
+    "suppress_by_pos",
+    "amplify_by_pos",
+    "suppress_concepts",
+    "amplify_concepts",
+    "neurons_by_layer",
+    "neurons_per_concept",
+    "completeness",
+)
+"""Every figure, the answer to the study's question first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawn figure with its words; ``name`` is its file name without suffix."""
+
+    name: str
+    caption: Caption
+    svg: bytes
+    png: bytes
+
+
+def pictures(tables: RunTables, measured: Changes, numbers: dict[str, Any]) -> list[Picture]:
+    """All figures that the run has data for, drawn."""
+    words = captions(numbers)
+    drawn = []
+    with style():
+        for name in ORDER:
+            if name in words:
+                figure = _figure(name, words[name].title, tables, measured, numbers)
+                drawn.append(Picture(name, words[name], *svg_and_png(figure)))
+    return drawn
+
+
+def _figure(
+    name: str, title: str, tables: RunTables, measured: Changes, numbers: dict[str, Any]
+) -> Figure:
+    changes = measured.concepts
+    edit, _, what = name.partition("_")
+    match what if edit in ("suppress", "amplify") else name:
+        case "concepts":
+            return change_figures.concept_bars(title, numbers, edit)
+        case "histogram":
+            return change_figures.histogram(title, numbers, changes, edit)
+        case "by_pos":
+            parts = concept_pos(tables.prompts)
+            return change_figures.pos_histogram(title, numbers, changes, edit, parts)
+        case "change_by_kind":
+            return change_figures.boxes_by_kind(title, numbers, changes)
+        case "neurons_by_layer":
+            return neuron_figures.neurons_by_layer(title, numbers)
+        case "neurons_per_concept":
+            sizes = neurons_per_concept(tables)
+            return neuron_figures.neurons_per_concept(title, numbers, sizes)
+        case "completeness":
+            return neuron_figures.completeness(title, numbers, relative_residuals(tables))
+    raise ValueError(f"no figure is called {name!r}: add it to _figure")

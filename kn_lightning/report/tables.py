@@ -1,0 +1,164 @@
+"""The files of a run folder → checked data frames."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kn_lightning.errors import InputError
+from kn_lightning.schema import SCHEMA_VERSION, SKIPPED_TABLE, TABLES
+
+SCHEMAS = {**TABLES, "skipped": SKIPPED_TABLE}
+FILES = ("config.yaml", "environment.json", *(f"{name}.parquet" for name in SCHEMAS))
+"""What a finished run folder holds before it is reported."""
+
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "versions": (),
+    "platform": (),
+    "device": (),
+    "devices": (),
+    "precision": (),
+    "encoder": (
+        "id",
+        "revision",
+        "model_type",
+        "n_layers",
+        "n_neurons",
+        "hidden_size",
+        "vocabulary",
+    ),
+    "data": ("class", "sha256", "groups", "prompts"),
+    "study": (
+        "rule",
+        "nodes",
+        "tolerance",
+        "path",
+        "threshold",
+        "share",
+        "inclusive",
+        "factors",
+        "unrelated",
+    ),
+}
+"""Keys of ``environment.json`` that the report prints; ``seconds`` and its parts may be missing."""
+
+# Keys repeat thousands of times: as categories they take a tenth of the memory and group faster.
+_CATEGORIES = ("concept", "prompt_id", "prompt_kind", "edit", "neurons")
+
+
+@dataclass(frozen=True, slots=True)
+class RunTables:
+    """What a run folder says, one frame per table of the schema that the report needs.
+
+    Attributes:
+        name: Name of the run folder.
+        prompts: One row a prompt.
+        completeness: One row a prompt and layer.
+        neurons: One row a concept and knowledge neuron.
+        edits: One row a prompt, edit and set of neurons.
+        skipped: One row for what was left out; ``prompt`` is null for a whole concept.
+        environment: ``environment.json``.
+    """
+
+    name: str
+    prompts: pd.DataFrame
+    completeness: pd.DataFrame
+    neurons: pd.DataFrame
+    edits: pd.DataFrame
+    skipped: pd.DataFrame
+    environment: dict[str, Any]
+
+
+def run_tables(run_dir: Path) -> RunTables:
+    """The tables of a finished run.
+
+    Raises:
+        InputError: A file is missing, unreadable or of another schema.
+    """
+    _check_files(run_dir)
+    # Coarse scores can be large and nothing here needs them: no row is read.
+    _check_columns(run_dir / "coarse.parquet", TABLES["coarse"])
+    return RunTables(
+        name=run_dir.resolve().name,
+        environment=_environment(run_dir / "environment.json"),
+        prompts=_frame(run_dir, "prompts"),
+        completeness=_frame(run_dir, "completeness"),
+        neurons=_frame(run_dir, "neurons"),
+        edits=_frame(run_dir, "edits", _CATEGORIES),
+        skipped=_frame(run_dir, "skipped"),
+    )
+
+
+def _check_files(run_dir: Path) -> None:
+    if not run_dir.is_dir():
+        raise InputError(f"{run_dir}: no such folder; give the run folder that analyze.py wrote")
+    missing = [name for name in FILES if not (run_dir / name).is_file()]
+    if missing:
+        names = ", ".join(missing)
+        raise InputError(
+            f"{run_dir}: not a finished run, {names} missing; "
+            f"finish it with `python analyze.py --run_dir {run_dir}` and the settings it began with"
+        )
+
+
+def _check_columns(path: Path, expected: pa.Schema) -> None:
+    try:
+        found = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path}: not a readable Parquet file ({_line(error)}); run the study again"
+        ) from error
+    missing = [name for name in expected.names if name not in found.names]
+    if missing:
+        raise InputError(
+            f"{path}: no column {', '.join(missing)} (schema {SCHEMA_VERSION}); "
+            "report it with the kn_lightning version that wrote it, or run the study again"
+        )
+
+
+def _frame(run_dir: Path, name: str, categories: tuple[str, ...] = ()) -> pd.DataFrame:
+    path, expected = run_dir / f"{name}.parquet", SCHEMAS[name]
+    _check_columns(path, expected)
+    try:
+        table = pq.read_table(path, columns=expected.names).select(expected.names).cast(expected)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read ({_line(error)}); run the study again") from error
+    frame: pd.DataFrame = table.to_pandas(categories=list(categories))
+    # Means over float32 columns would be summed in float32.
+    return frame.astype({column: "float64" for column in frame.select_dtypes("float32").columns})
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    try:
+        environment = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({_line(error)}); run the study again") from error
+    if not isinstance(environment, dict):
+        raise InputError(f"{path}: an object is needed, found {type(environment).__name__}")
+    version = environment.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: schema_version is {version!r}, this kn_lightning reads {SCHEMA_VERSION}; "
+            "report the run with the version that wrote it, or run the study again"
+        )
+    missing = [key for key in REQUIRED if key not in environment]
+    missing += [
+        f"{key}.{part}"
+        for key, parts in REQUIRED.items()
+        if key in environment
+        for part in parts
+        if part not in environment[key]
+    ]
+    if missing:
+        raise InputError(f"{path}: no {', '.join(missing)}; run the study again")
+    return environment
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,165 @@
+"""A run folder on disk: opened or resumed, filled pack by pack, closed whole.
+
+While a study runs, each pack is one folder below ``parts/``, renamed into place when it is
+complete: a group is wholly on disk or not at all. Closing joins the parts, in the study's order,
+    to the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from kn_lightning.errors import InputError
+from kn_lightning.schema import SCHEMA_VERSION, TABLES
+
+_CONFIG = "config.yaml"
+_ENVIRONMENT = "environment.json"
+
+
+class RunFolder:
+    """Results of one study in one folder.
+
+    Args:
+        path: the folder; made when the run is opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.parts = path / "parts"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all tables are in place."""
+        files = (*(f"{name}.parquet" for name in TABLES), "skipped.parquet", _ENVIRONMENT)
+        return all((self.path / file).is_file() for file in files)
+
+    def open(
+        self,
+        config: dict[str, Any],
+        environment: dict[str, Any],
+        skipped: pa.Table,
+        identity: dict[str, Any],
+    ) -> None:
+        """Make the folder, or check that it holds this very study.
+
+        Args:
+            config: resolved settings, kept as ``config.yaml``.
+            environment: versions, device, hashes; kept as ``environment.json``.
+            skipped: rows of ``skipped.parquet``.
+            identity: the settings and hashes that make the study what it is, flat.
+
+        Raises:
+            InputError: the folder holds another study, or something that is no run.
+        """
+        known = self._identity()
+        if known is not None:
+            differing = sorted(
+                key for key in {*known, *identity} if known.get(key) != identity.get(key)
+            )
+            if differing:
+                changes = ", ".join(
+                    f"{key} ({known.get(key)!r} there, {identity.get(key)!r} now)"
+                    for key in differing
+                )
+                raise InputError(
+                    f"run_dir {self.path} holds another study; it differs in {changes}."
+                    " Give another --run_dir, or the settings of that study to go on with it"
+                )
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise InputError(
+                f"run_dir {self.path} is not empty and holds no run (no {_ENVIRONMENT});"
+                " give another --run_dir"
+            )
+        try:
+            self.parts.mkdir(parents=True)
+        except OSError as error:
+            raise InputError(f"run_dir {self.path}: {error.strerror}") from error
+        _write_whole(
+            self.path / _CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        )
+        self._write_table("skipped", [skipped])
+        # Last: a folder with an environment holds a run, and knows what it is.
+        self.write_environment({**environment, "identity": identity})
+
+    def write_environment(self, environment: dict[str, Any]) -> None:
+        """Replace ``environment.json``."""
+        record = {"schema_version": SCHEMA_VERSION, **environment}
+        _write_whole(
+            self.path / _ENVIRONMENT, json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+        )
+
+    def environment(self) -> dict[str, Any]:
+        """What ``environment.json`` says."""
+        record: dict[str, Any] = json.loads((self.path / _ENVIRONMENT).read_text(encoding="utf-8"))
+        return record
+
+    def finished_packs(self) -> frozenset[int]:
+        """Numbers of the packs that are wholly on disk."""
+        if not self.parts.is_dir():
+            return frozenset()
+        return frozenset(int(part.name) for part in self.parts.iterdir() if part.name.isdigit())
+
+    def write_part(self, number: int, tables: dict[str, pa.Table]) -> None:
+        """Put one pack's tables on disk: all of them, or none."""
+        temporary = self.parts / f"{number:06d}.{os.getpid()}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed with the same id
+        temporary.mkdir()
+        for name, table in tables.items():
+            pq.write_table(table, temporary / f"{name}.parquet")
+        temporary.rename(self.parts / f"{number:06d}")
+
+    def close(self, n_packs: int) -> None:
+        """Join the parts to the tables and remove them.
+
+        Raises:
+            RuntimeError: a pack is missing.
+        """
+        finished = self.finished_packs()
+        missing = sorted(set(range(n_packs)) - finished)
+        if missing:
+            raise RuntimeError(
+                f"{self.path}: packs {missing} are missing; run the same command again"
+            )
+        for name in TABLES:
+            files = (self.parts / f"{number:06d}" / f"{name}.parquet" for number in range(n_packs))
+            self._write_table(name, (pq.read_table(file) for file in files))
+        shutil.rmtree(self.parts)
+
+    def _write_table(self, name: str, parts: Any) -> None:
+        temporary = self.path / f"{name}.parquet.tmp"
+        writer: pq.ParquetWriter | None = None
+        try:
+            for table in parts:
+                writer = writer or pq.ParquetWriter(temporary, table.schema)
+                writer.write_table(table)
+        finally:
+            if writer is not None:
+                writer.close()
+        os.replace(temporary, self.path / f"{name}.parquet")
+
+    def _identity(self) -> dict[str, Any] | None:
+        if not (self.path / _ENVIRONMENT).is_file():
+            return None
+        try:
+            identity: dict[str, Any] = self.environment()["identity"]
+        except (json.JSONDecodeError, KeyError) as error:
+            raise InputError(
+                f"run_dir {self.path}: its {_ENVIRONMENT} is no run's ({error!r});"
+                " give another --run_dir"
+            ) from error
+        return identity
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,157 @@
+"""The records of every stage and the tables of a run folder, one place for both.
+
+Shape letters used throughout the package::
+
+    B  prompts          L  layers (0-based)     I  neurons of a layer
+    T  tokens           H  hidden size          V  vocabulary
+    R  rows: prompts with one layer's neurons replaced, computed together
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEMA_VERSION = 1
+MASK = "[MASK]"
+"""Stands for any tokenizer's mask token in prompts."""
+
+
+class Neuron(NamedTuple):
+    """The ``neuron``-th input of the second linear map of the feed-forward block of ``layer``."""
+
+    layer: int
+    neuron: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A sentence in which one ``[MASK]`` stands for the concept."""
+
+    text: str
+    relation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptGroup:
+    """All prompts whose answer is one concept, worded differently."""
+
+    concept: str
+    prompts: tuple[Prompt, ...]
+    pos: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What was left out of a study and why; ``prompt`` is None where the whole concept was."""
+
+    concept: str
+    prompt: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """A prompt as the encoder reads it.
+
+    ``input_ids`` carries the special tokens, ``mask_position`` indexes into it, and ``answer`` is
+    the vocabulary index of the concept at that place.
+    """
+
+    prompt_id: str
+    concept: str
+    text: str
+    relation: str | None
+    input_ids: tuple[int, ...]
+    mask_position: int
+    answer: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedGroup:
+    """A prompt group as the encoder reads it."""
+
+    concept: str
+    pos: str | None
+    prompts: tuple[EncodedPrompt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Integrated gradients of the answer's probability in the neurons at the mask.
+
+    Attributes:
+        scores: ``[B, L, I]`` float32, Attr of every neuron.
+        total: ``[B, L]`` float32, P(w) - P(0 * w) for the layer: what its scores should add up to.
+        residual: ``[B, L]`` float32, ``scores.sum(-1) - total``: the error of completeness.
+        probability: ``[B]`` float32, P of the answer without intervention.
+        evaluations: ``[B, L]`` int64, gradients of the probability that were computed.
+        rank: ``[B]`` int64, 1 where the answer is the most probable token.
+        argmax: ``[B]`` int64, the most probable token.
+        log_odds: ``[B]`` float32, log P / (1 - P) of the answer.
+    """
+
+    scores: Tensor
+    total: Tensor
+    residual: Tensor
+    probability: Tensor
+    evaluations: Tensor
+    rank: Tensor
+    argmax: Tensor
+    log_odds: Tensor
+
+
+_STRING, _INT, _FLOAT = pa.string(), pa.int32(), pa.float32()
+
+TABLES: dict[str, pa.Schema] = {
+    "prompts": pa.schema(
+        {
+            "prompt_id": _STRING,
+            "concept": _STRING,
+            "prompt": _STRING,
+            "relation": _STRING,
+            "pos": _STRING,
+            "n_tokens": _INT,
+            "probability": _FLOAT,
+            "rank": _INT,
+            "argmax": _STRING,
+            "max_score": _FLOAT,
+            "n_coarse": _INT,
+            "evaluations": _INT,
+        }
+    ),
+    "completeness": pa.schema(
+        {"prompt_id": _STRING, "layer": _INT, "total": _FLOAT, "residual": _FLOAT}
+    ),
+    "coarse": pa.schema({"prompt_id": _STRING, "layer": _INT, "neuron": _INT, "score": _FLOAT}),
+    "neurons": pa.schema(
+        {"concept": _STRING, "layer": _INT, "neuron": _INT, "share": _FLOAT, "score": _FLOAT}
+    ),
+    "edits": pa.schema(
+        {
+            "concept": _STRING,
+            "prompt_id": _STRING,
+            "prompt_kind": _STRING,
+            "edit": _STRING,
+            "neurons": _STRING,
+            "n_neurons": _INT,
+            "probability_before": _FLOAT,
+            "probability_after": _FLOAT,
+            "log_odds_before": _FLOAT,
+            "log_odds_after": _FLOAT,
+            "rank_before": _INT,
+            "rank_after": _INT,
+            "argmax_before": _STRING,
+            "argmax_after": _STRING,
+        }
+    ),
+}
+"""The Parquet files that grow with the study; a row is described in docs of the README."""
+
+SKIPPED_TABLE = pa.schema({"concept": _STRING, "prompt": _STRING, "reason": _STRING})
+"""``skipped.parquet``: written once, before the first batch."""

@@ -1,0 +1,208 @@
+"""An encoder that nobody has seen before: found and verified, or refused; never wrong neurons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import MaskedLMOutput
+
+from kn_lightning import load_encoder
+from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.errors import InputError
+
+from .test_staged import assert_forwards_agree, several
+from .tiny import HEADS, HIDDEN, LAYERS, NEURONS, POSITIONS, word_tokenizer
+
+
+class OddConfig(PreTrainedConfig):
+    """All that the package may ask of a config: hidden_size and vocab_size."""
+
+    model_type = "odd"
+
+    def __init__(self, quirk: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.quirk = quirk
+        self.vocab_size = len(word_tokenizer())
+        self.hidden_size = HIDDEN
+        self.tie_word_embeddings = False
+
+
+class Mingle(nn.Module):
+    """Attention with a bias for each head and distance, in one fused map without biases."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fused = nn.Linear(HIDDEN, 3 * HIDDEN, bias=False)
+        self.out = nn.Linear(HIDDEN, HIDDEN, bias=False)
+
+    def forward(self, stream: Tensor, veto: Tensor, slope: Tensor) -> Tensor:
+        split = self.fused(stream).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = split
+        weights = query @ key.mT / math.sqrt(HIDDEN // HEADS) + slope + veto
+        return self.out((weights.softmax(-1) @ value).transpose(1, 2).flatten(2))
+
+
+class Raw(nn.Module):
+    """A linear map that is no nn.Linear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.randn(NEURONS, HIDDEN))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.matrix
+
+
+class Storey(nn.Module):
+    """Pre-norm layer; takes all but its input by name and gives a dictionary."""
+
+    def __init__(self, quirk: str, number: int) -> None:
+        super().__init__()
+        width = NEURONS + number if quirk == "widths differ" else NEURONS
+        self.quirk = quirk
+        self.calm = nn.LayerNorm(HIDDEN)
+        self.mingle = Mingle()
+        self.settle = nn.LayerNorm(HIDDEN)
+        self.widen = nn.Linear(HIDDEN, 2 * width)
+        self.narrow: nn.Module = nn.Linear(width, HIDDEN, bias=False)
+        if quirk == "map is no Linear":
+            self.narrow = Raw()
+
+    def think(self, stream: Tensor) -> Tensor:
+        value, gate = self.widen(self.settle(stream)).chunk(2, -1)
+        wide = torch.relu(value) * gate
+        if self.quirk == "neurons run in two halves":
+            halves = wide.chunk(2, 1)
+            return torch.cat([self.narrow(half) for half in halves], 1)
+        if self.quirk == "neurons are not used":
+            return 0 * self.narrow(wide)
+        return self.narrow(wide)
+
+    def forward(self, stream: Any, *, veto: Tensor, slope: Tensor, extra: Any) -> Any:
+        if self.quirk == "hidden states are not the first tensor":
+            veto, stream = stream, veto
+        scale = extra["scale"]
+        if self.quirk == "neurons before attention":
+            stream = stream + scale * self.think(stream)
+            return {"stream": stream + self.mingle(self.calm(stream), veto, slope)}
+        stream = stream + self.mingle(self.calm(stream), veto, slope)
+        if self.quirk == "sees the first layer's output" and extra["first"] is not None:
+            stream = stream + extra["first"]
+        return {"stream": stream + scale * self.think(stream), "odd": None}
+
+
+class OddEncoder(PreTrainedModel):
+    """Names, argument passing and outputs unlike any encoder of transformers."""
+
+    config_class = OddConfig
+
+    def __init__(self, config: OddConfig) -> None:
+        super().__init__(config)
+        quirk = config.quirk
+        self.glyphs = nn.Embedding(config.vocab_size, HIDDEN)
+        self.places = nn.Embedding(POSITIONS, HIDDEN)
+        self.slopes = nn.Parameter(torch.rand(HEADS))
+        self.decoys = nn.ModuleList([nn.Linear(HIDDEN, HIDDEN) for _ in range(2)])
+        self.tower = nn.ModuleList([Storey(quirk, number) for number in range(LAYERS)])
+        if quirk == "one layer for all":
+            self.tower = nn.ModuleList([self.tower[0]] * LAYERS)
+        if quirk == "no list of layers":
+            tower, self.tower = self.tower, nn.Identity()
+            self.below, self.middle, self.above = tower
+        self.readout = nn.Linear(HIDDEN, config.vocab_size)
+        self.post_init()
+
+    def storeys(self) -> list[nn.Module]:
+        if self.config.quirk == "no list of layers":
+            return [self.below, self.middle, self.above]
+        return list(self.tower)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> MaskedLMOutput:
+        if self.config.quirk == "a language is needed":  # as in XMOD
+            raise ValueError("input language unknown")
+        length = input_ids.shape[1]
+        steps = torch.arange(length)
+        distance = (steps[:, None] - steps).abs()
+        slope = -self.slopes[:, None, None] * distance  # [heads, T, T], shared by all rows
+        veto = (1 - attention_mask[:, None, None].to(slope.dtype)) * -1e4
+        stream = self.glyphs(input_ids) + self.places(steps)
+        first = None
+        for storey in self.storeys():
+            one, other = stream, veto
+            if self.config.quirk == "hidden states are not the first tensor":
+                one, other = veto, stream
+            given = storey(one, veto=other, slope=slope, extra={"scale": 0.7, "first": first})
+            stream = given["stream"]
+            first = stream if first is None else first
+        if self.config.quirk == "head mixes positions":
+            present = attention_mask[..., None].to(stream.dtype)
+            stream = stream + (stream * present).sum(1, keepdim=True) / present.sum(1, keepdim=True)
+        for decoy in self.decoys:
+            stream = stream + torch.tanh(decoy(stream))
+        return MaskedLMOutput(logits=self.readout(stream))
+
+
+def odd_model(quirk: str = "") -> OddEncoder:
+    model = OddEncoder(OddConfig(quirk)).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.4 * torch.randn_like(parameter))
+    return model
+
+
+def odd_encoder(quirk: str = "") -> Encoder:
+    return load_encoder(odd_model(quirk), word_tokenizer())
+
+
+def test_an_unknown_architecture_is_found_and_passes_the_contract(encode: Callable) -> None:
+    encoder = odd_encoder()
+    assert encoder.structure.names == ("tower.0.narrow", "tower.1.narrow", "tower.2.narrow")
+    assert (encoder.structure.n_neurons, encoder.structure.hidden_size) == (NEURONS, HIDDEN)
+    for size in (1, 2, LAYERS, HEADS, 7):
+        assert_forwards_agree(encoder, several(encoder, encode, size))
+
+
+def test_a_head_that_mixes_positions_gets_all_of_them(encode: Callable) -> None:
+    encoder = odd_encoder("head mixes positions")
+    assert not encoder.traits.positionwise_head
+    for size in (1, LAYERS, 7):
+        assert_forwards_agree(encoder, several(encoder, encode, size))
+
+
+def test_neurons_are_found_where_the_block_comes_before_attention(encode: Callable) -> None:
+    encoder = odd_encoder("neurons before attention")
+    assert encoder.structure.names == ("tower.0.narrow", "tower.1.narrow", "tower.2.narrow")
+    assert_forwards_agree(encoder, encode(encoder))
+
+
+@pytest.mark.parametrize(
+    ("quirk", "reason"),
+    [
+        ("widths differ", r"layers differ in their neurons: \[24, 25, 26\]"),
+        ("neurons run in two halves", "tower.0.narrow runs 2 times"),
+        ("neurons are not used", "changes nothing"),
+        ("one layer for all", "each run once"),
+        ("no list of layers", r"lists seen: decoys \(2 x Linear\)"),
+        ("map is no Linear", "no list of layers"),
+        ("sees the first layer's output", "probabilities after a change"),
+        ("hidden states are not the first tensor", "the staged forward disagrees"),
+        ("a language is needed", "input language unknown"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_refused(quirk: str, reason: str) -> None:
+    with pytest.raises(InputError, match=f"OddEncoder.*({reason})"):
+        odd_encoder(quirk)
+
+
+@pytest.mark.parametrize("key", ["hidden_size", "vocab_size"])
+def test_a_config_that_lacks_a_size_is_refused_by_its_name(key: str) -> None:
+    model = odd_model()
+    delattr(model.config, key)
+    with pytest.raises(InputError, match=key):
+        load_encoder(model, word_tokenizer())

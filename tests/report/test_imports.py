@@ -1,0 +1,57 @@
+"""What the report's package may import, and how it writes."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kn_lightning.report
+from kn_lightning.report import files
+from kn_lightning.report.canvas import LOOKS, OTHER_LOOK
+
+
+def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "report.md"
+    files.write_whole(path, "old")
+
+    def refuse(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        files.write_whole(path, "new")
+    assert path.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_import_is_cheap() -> None:
+    code = (
+        "import sys, kn_lightning\n"
+        "before = set(sys.modules)\n"
+        "import kn_lightning.report\n"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "heavy = new & {'matplotlib', 'seaborn', 'pandas', 'pyarrow', 'jinja2', 'numpy', 'torch'}\n"
+        "sys.exit(', '.join(sorted(heavy)) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+
+
+def test_report_imports_no_model_library() -> None:
+    folder = Path(kn_lightning.report.__file__).parent
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            roots = {name.split(".")[0] for name in names}
+            assert not roots & {"torch", "lightning", "transformers", "wandb"}, path.name
+
+
+def test_colours_are_seaborns_colorblind_palette() -> None:
+    seaborn = pytest.importorskip("seaborn")
+    palette = set(seaborn.color_palette("colorblind").as_hex())
+    assert {look.color for look in [*LOOKS.values(), OTHER_LOOK]} <= palette

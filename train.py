@@ -1,0 +1,27 @@
+"""Train a masked LM: ``python train.py [--config FILE] [flags]``.
+
+Unless told, that makes the embedded encoder from scratch, on the testbed's facts.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def train() -> None:
+    """Sentences -> masked batches -> a folder that ``analyze.py --model.encoder`` reads."""
+    from kn_lightning.cli import TrainCLI
+
+    cli = TrainCLI()
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    if cli.trainer.is_global_zero:
+        metrics = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
+        for name, value in metrics.items():
+            sys.stdout.write(f"{name}: {value:.4f}\n")
+        sys.stdout.write(f"encoder: {cli.config.export.folder}\n")
+
+
+if __name__ == "__main__":
+    from kn_lightning.cli import run_command
+
+    run_command(train)

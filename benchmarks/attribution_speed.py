@@ -2,10 +2,10 @@
 
     python benchmarks/attribution_speed.py [--rounds 5] [--prompts 24] [--tokens 12]
 
-Weights are random, on the CPU, float32; both sides get the same model and prompts. Each round times the
-package on one prompt (it takes no more) and this project on all prompts, one after the other, so that
-what else the machine does meets both. Ratios are medians over rounds of seconds a prompt. Prints a
-table and writes ``benchmarks/results/attribution_speed.json``.
+Weights are random, on the CPU, float32; both sides get the same model and prompts. Each round times
+the package on one prompt (it takes no more) and this project on all prompts, one after the other, so
+that what else the machine does meets both. Ratios are medians over rounds of seconds a prompt.
+Prints a table and writes ``benchmarks/results/attribution_speed.json``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def random_encoder(initializer_range: float) -> Encoder:
 
 
 def random_prompts(n_prompts: int, n_tokens: int) -> list[str]:
-    """Sentences that are ``n_tokens`` long with ``[CLS]`` and ``[SEP]``, the mask at changing places."""
+    """Sentences of ``n_tokens`` with the special ones, the mask at changing places."""
     words = torch.randint(1000, 30000, (n_prompts, n_tokens - 2))
     sentences = [[f"w{word}" for word in row] for row in words.tolist()]
     for number, sentence in enumerate(sentences):

@@ -141,7 +141,7 @@ def fitting_row_tokens(encoder: Encoder) -> int:
     # A row runs through half of the layers on average, and the head keeps about three times its
     # logits at each row's mask.
     kept = (structure.n_neurons + 9 * structure.hidden_size) * structure.n_layers // 2
-    per_token = (kept + 3 * encoder.model.config.vocab_size // 8) * 4
+    per_token: int = (kept + 3 * encoder.model.config.vocab_size // 8) * 4
     free = int(
         torch.cuda.mem_get_info(encoder.device)[0] // 2
         if encoder.device.type == "cuda"

@@ -151,7 +151,7 @@ class RunFolder:
             return None
         try:
             identity: dict[str, Any] = self.environment()["identity"]
-        except (json.JSONDecodeError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"run_dir {self.path}: its {_ENVIRONMENT} is no run's ({error!r});"
                 " give another --run_dir"

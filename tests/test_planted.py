@@ -277,6 +277,7 @@ def test_other_concepts_keep_their_probability_unless_they_share_the_neurons(
     change = (rows["probability_after"] - rows["probability_before"]) / rows["probability_before"]
     sharing = owner.isin(["foal", "cub"]) & (concept in ("foal", "cub"))
     assert (~sharing).any()
+    assert sharing.any() == (concept in ("foal", "cub"))
     assert (change[~sharing].abs() < 0.05).all()
     # Half of the other's neurons are among them: less than before, more than with none of them.
     assert (change[sharing] < -0.2).all()

@@ -114,7 +114,9 @@ def test_scores_equal_captums_gauss_legendre_over_a_patched_forward(
             assert (theirs - ours[row, layer]).abs().max() <= 1e-6 * theirs.abs().max()
 
 
-def captum_scores(encoder: Encoder, prompt: EncodedPrompt, module: torch.nn.Module, nodes: int) -> Tensor:
+def captum_scores(
+    encoder: Encoder, prompt: EncodedPrompt, module: torch.nn.Module, nodes: int
+) -> Tensor:
     ids, mask = torch.tensor([prompt.input_ids]), prompt.mask_position
     seen: list[Tensor] = []
     with torch.no_grad(), module.register_forward_pre_hook(lambda _, args: seen.append(args[0])):

@@ -29,7 +29,7 @@ class RowEdits(NamedTuple):
 
 def edit_name(factor: float) -> str:
     """Name of an edit in the tables: suppress (0), amplify (2), or ``factor:x``."""
-    return {0.0: "suppress", 2.0: "amplify"}.get(float(factor), f"factor:{factor:g}")
+    return {0.0: "suppress", 2.0: "amplify"}.get(float(factor), f"factor:{factor:.12g}")
 
 
 def row_edits(rows: Iterable[tuple[Sequence[Neuron], float]]) -> RowEdits:

@@ -61,7 +61,7 @@ def refined_neurons(
     """
     n_prompts, _, n_neurons = scores.shape
     flat, count = (coarse.layer * n_neurons + coarse.neuron).unique(return_counts=True)
-    # In whole prompts, with room for the rounding of share * n: 0.7 * 10 is 7.000000000000001.
+    # In whole prompts, with room for the rounding of share * n: 0.55 * 20 is 11.000000000000002.
     needed = share * n_prompts
     kept = count >= needed - 1e-9 if inclusive else count > needed + 1e-9
     layer, neuron = flat[kept] // n_neurons, flat[kept] % n_neurons

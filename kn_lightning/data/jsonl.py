@@ -21,22 +21,22 @@ def read_jsonl(path: Path) -> Iterator[PromptGroup]:
         InputError: the file can't be read, or a line is no such group.
     """
     try:
-        # utf-8-sig: a byte order mark is no part of the first key.
-        with path.open(encoding="utf-8-sig") as lines:
+        with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _group(line, f"{path}, line {number}")
     except OSError as error:
         raise InputError(f"data.path {path}: {error.strerror or error}") from error
+
+
+def _group(line: bytes, place: str) -> PromptGroup:
+    try:
+        # utf-8-sig: a byte order mark is no part of the first key.
+        record = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(
-            f"data.path {path}: not UTF-8 text ({error.reason} at byte {error.start})"
+            f"{place}: not UTF-8 text ({error.reason} at byte {error.start})"
         ) from error
-
-
-def _group(line: str, place: str) -> PromptGroup:
-    try:
-        record = json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(f"{place}: not JSON ({error.msg} at column {error.colno})") from error
     if not isinstance(record, dict):

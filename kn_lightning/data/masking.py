@@ -36,6 +36,7 @@ class RandomMasking:
 
     def __call__(self, sentences: Sequence[Sequence[int]]) -> MaskedBatch:
         """``[B, T]`` input_ids, attention_mask and labels."""
+        self.collator.generator = None  # a seed starts anew with every batch
         return dict(self.collator([{"input_ids": list(ids)} for ids in sentences]))
 
 

@@ -113,6 +113,7 @@ class PromptGroups(MaskedSentences):
             self.study = make_study(self.encoder, self.selected(), self.pack_tokens)
         if stage == "predict":
             return
+        self._training, self._validation = [], []
         for group in self.study.groups:
             for number, prompt in enumerate(group.prompts):
                 held_out = self.is_validation(prompt, number)
@@ -209,6 +210,7 @@ class TextLines(MaskedSentences):
         encoded = self.encoder.tokenizer(
             lines, truncation=True, max_length=self.encoder.max_tokens
         ).input_ids
+        self._training, self._validation = [], []
         for number, ids in enumerate(encoded):
             share = self.validation_share
             held_out = int((number + 1) * share) > int(number * share)

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from kn_lightning.core.attribution import Places, TokenBatch
 from kn_lightning.core.quadrature import quadrature
+from kn_lightning.encoders.calls import recorded_calls
 from kn_lightning.encoders.encoder import Encoder, Traits
 from kn_lightning.encoders.hooked import HookedForward, rows_of
-from kn_lightning.encoders.staged import StagedForward, recorded_calls
+from kn_lightning.encoders.staged import StagedForward
 from kn_lightning.encoders.surgery import forward_hooks, hidden_of
 from kn_lightning.errors import InputError
 

@@ -1,8 +1,8 @@
 """A masked LM -> where its layers and neurons are, found by what happens in one forward pass.
 
 No line per architecture: a layer is an element of the list of equal modules that runs through the
-encoder, and its neurons are the input of the last linear map from another width to the hidden size
-that runs in it.
+encoder, and its neurons are the input of the widest linear map from another width to the hidden
+size that runs in it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def discover(model: nn.Module, run: Callable[[], Any], hidden_size: int) -> Stru
         if not isinstance(stack, nn.ModuleList) or not len(stack):
             continue
         seen.append(f"{name} ({len(stack)} x {type(stack[0]).__name__})")
-        projections = [_last_projection(layer, called, hidden_size) for layer in stack]
+        projections = [_projection(layer, called, hidden_size) for layer in stack]
         if all(times[layer] == 1 for layer in stack) and all(projections):
             found = tuple(projection for projection in projections if projection is not None)
             candidates.append(Structure(tuple(stack), found, ()))
@@ -84,9 +84,7 @@ def discover(model: nn.Module, run: Callable[[], Any], hidden_size: int) -> Stru
     return _checked(model, best, times)
 
 
-def _last_projection(
-    layer: nn.Module, called: list[nn.Module], hidden_size: int
-) -> nn.Linear | None:
+def _projection(layer: nn.Module, called: list[nn.Module], hidden_size: int) -> nn.Linear | None:
     inside = set(layer.modules())
     maps = [
         module
@@ -98,7 +96,8 @@ def _last_projection(
         # kind of map; its inputs would pass all checks and be no neurons.
         and module.in_features != hidden_size
     ]
-    return maps[-1] if maps else None
+    # The widest, and the last of those: adapters have narrow maps of their own behind the block's.
+    return max(reversed(maps), key=lambda module: module.in_features, default=None)
 
 
 def _checked(model: nn.Module, structure: Structure, times: Counter[nn.Module]) -> Structure:
@@ -112,8 +111,7 @@ def _checked(model: nn.Module, structure: Structure, times: Counter[nn.Module]) 
         if times[projection] != 1:
             raise InputError(
                 f"{type(model).__name__}: {names[projection]} runs {times[projection]} times a"
-                " pass; a neuron is defined where it runs once: set chunk_size_feed_forward=0 in the"
-                " model's config"
+                " pass; a neuron is defined where it runs once"
             )
     return Structure(
         structure.layers, structure.projections, tuple(names[p] for p in structure.projections)

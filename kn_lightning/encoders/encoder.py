@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -60,13 +61,16 @@ class Encoder:
         """Where the model is now."""
         return self.model.device
 
-    @property
+    @cached_property
     def max_tokens(self) -> int:
         """Longest prompt that the encoder takes, in tokens with the special ones."""
         positions = getattr(self.model.config, "max_position_embeddings", None) or 1 << 20
-        # RoBERTa counts positions from its padding index, and says the usable number on the
-        # tokenizer.
-        return min(positions, self.tokenizer.model_max_length)
+        # RoBERTa and its kin count positions from behind their padding index.
+        for name, module in self.model.named_modules():
+            if name.endswith("position_embeddings"):
+                padding = getattr(module, "padding_idx", None)
+                positions -= 0 if padding is None else padding + 1
+        return int(min(positions, self.tokenizer.model_max_length))
 
     def token(self, index: int) -> str:
         """A token as readable text: ``Ġword`` and ``▁word`` without their marks."""

@@ -17,6 +17,7 @@ from kn_lightning.core.edits import RowEdits
 from kn_lightning.core.probabilities import answer_probability
 from kn_lightning.core.quadrature import Quadrature
 from kn_lightning.encoders.surgery import forward_hooks, forward_pre_hooks, hidden_of, with_hidden
+from kn_lightning.errors import InputError
 
 if TYPE_CHECKING:
     from kn_lightning.encoders.encoder import Encoder
@@ -63,6 +64,11 @@ class HookedForward:
         def change(layer: int) -> Callable[..., Any]:
             def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
                 neurons = args[0]
+                if neurons.shape[:-1] != batch.input_ids.shape:
+                    raise InputError(
+                        f"{self.encoder.name}: neurons of layer {layer} come as"
+                        f" {tuple(neurons.shape)}, not one row for each token"
+                    )
                 rows = torch.arange(len(neurons), device=neurons.device)
                 changed = changes[layer](neurons[rows, mask]).to(neurons.dtype)
                 return (neurons.index_put((rows, mask), changed), *args[1:]), kwargs

@@ -13,21 +13,21 @@ row.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_unflatten
 
 from kn_lightning.core.attribution import BasePass, Places, TokenBatch
 from kn_lightning.core.probabilities import answer_probability
 from kn_lightning.core.quadrature import Quadrature
+from kn_lightning.encoders.calls import LayerCall, recorded_calls
 from kn_lightning.encoders.hooked import HookedForward, at_mask, rows_of
 from kn_lightning.encoders.surgery import (
     forward_hooks,
-    forward_pre_hooks,
     hidden_of,
     replaced_forward,
     with_hidden,
@@ -35,49 +35,6 @@ from kn_lightning.encoders.surgery import (
 
 if TYPE_CHECKING:
     from kn_lightning.encoders.encoder import Encoder
-
-
-@dataclass
-class LayerCall:
-    """How one pass called a layer.
-
-    Attributes:
-        leaves: the arguments, flat; the first tensor among them is the hidden states ``[B, T, H]``.
-        structure: how to put the arguments together again.
-        output: what the layer gave.
-        mixed: what its mixer gave, or None.
-        projected: what its neurons' map gave, ``[B, T, H]``.
-    """
-
-    leaves: list[Any]
-    structure: TreeSpec
-    output: Any = None
-    mixed: Any = None
-    projected: Any = None
-
-    @property
-    def hidden_leaf(self) -> int:
-        """Index of the hidden states among the leaves."""
-        return next(i for i, leaf in enumerate(self.leaves) if isinstance(leaf, Tensor))
-
-
-@contextmanager
-def recorded_calls(encoder: Encoder) -> Iterator[list[LayerCall]]:
-    """Within the block, note how a forward pass calls each layer."""
-    calls: list[LayerCall] = []
-
-    def begin(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls.append(LayerCall(*tree_flatten((args, kwargs))))
-
-    def keep(name: str) -> Any:
-        return lambda _, __, output: setattr(calls[-1], name, output)
-
-    structure = encoder.structure
-    hooks = [(layer, keep("output")) for layer in structure.layers]
-    hooks += [(mixer, keep("mixed")) for mixer in encoder.traits.mixers]
-    hooks += [(projection, keep("projected")) for projection in structure.projections]
-    with forward_pre_hooks([(layer, begin) for layer in structure.layers]), forward_hooks(hooks):
-        yield calls
 
 
 @dataclass(frozen=True)
@@ -122,6 +79,7 @@ class StagedForward:
             base = HookedForward(self.encoder).base(batch)
         return StagedBase(base.batch, base.activations, base.logits, calls)
 
+    @torch.no_grad()  # but for the climb itself: no graph of the parameters is kept
     def integrated_gradient(self, base: StagedBase, places: Places, rule: Quadrature) -> Tensor:
         """``[N, I]`` float32: sum over the rule of weight * dP/dw at node * w, for each place."""
         nodes, weights = (part.to(base.logits.device, _wide(base.activations)) for part in rule)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, XmodConfig, XmodForMaskedLM
 from transformers.modeling_outputs import MaskedLMOutput
 
 from kn_lightning import load_encoder
@@ -17,7 +17,7 @@ from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
 
 from .test_staged import assert_forwards_agree, several
-from .tiny import HEADS, HIDDEN, LAYERS, NEURONS, POSITIONS, word_tokenizer
+from .tiny import HEADS, HIDDEN, LAYERS, NEURONS, POSITIONS, tiny_model, word_tokenizer
 
 
 class OddConfig(PreTrainedConfig):
@@ -73,6 +73,7 @@ class Storey(nn.Module):
         self.narrow: nn.Module = nn.Linear(width, HIDDEN, bias=False)
         if quirk == "map is no Linear":
             self.narrow = Raw()
+        self.squeeze = nn.Sequential(nn.Linear(HIDDEN, 5), nn.Tanh(), nn.Linear(5, HIDDEN))
 
     def think(self, stream: Tensor) -> Tensor:
         value, gate = self.widen(self.settle(stream)).chunk(2, -1)
@@ -80,6 +81,8 @@ class Storey(nn.Module):
         if self.quirk == "neurons run in two halves":
             halves = wide.chunk(2, 1)
             return torch.cat([self.narrow(half) for half in halves], 1)
+        if self.quirk == "tokens are flattened":
+            return self.narrow(wide.flatten(0, 1)).unflatten(0, wide.shape[:2])
         if self.quirk == "neurons are not used":
             return 0 * self.narrow(wide)
         return self.narrow(wide)
@@ -94,7 +97,10 @@ class Storey(nn.Module):
         stream = stream + self.mingle(self.calm(stream), veto, slope)
         if self.quirk == "sees the first layer's output" and extra["first"] is not None:
             stream = stream + extra["first"]
-        return {"stream": stream + scale * self.think(stream), "odd": None}
+        stream = stream + scale * self.think(stream)
+        if self.quirk == "an adapter behind the neurons":
+            stream = stream + self.squeeze(stream)
+        return {"stream": stream, "odd": None}
 
 
 class OddEncoder(PreTrainedModel):
@@ -181,6 +187,33 @@ def test_neurons_are_found_where_the_block_comes_before_attention(encode: Callab
     assert_forwards_agree(encoder, encode(encoder))
 
 
+def test_neurons_are_those_of_the_block_not_of_an_adapter_behind_it(encode: Callable) -> None:
+    encoder = odd_encoder("an adapter behind the neurons")
+    assert encoder.structure.names == ("tower.0.narrow", "tower.1.narrow", "tower.2.narrow")
+    assert_forwards_agree(encoder, encode(encoder))
+
+
+def test_xmods_adapters_are_not_taken_for_its_neurons(encode: Callable) -> None:
+    _, tokenizer = tiny_model("roberta")
+    config = XmodConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=NEURONS,
+        max_position_embeddings=POSITIONS,
+        pad_token_id=1,
+        type_vocab_size=1,
+        languages=["en_XX", "de_DE"],
+        default_language="en_XX",
+        initializer_range=0.4,
+    )
+    encoder = load_encoder(XmodForMaskedLM(config).double(), tokenizer)
+    expected = [f"roberta.encoder.layer.{layer}.output.dense" for layer in range(LAYERS)]
+    assert list(encoder.structure.names) == expected
+    assert_forwards_agree(encoder, encode(encoder))
+
+
 @pytest.mark.parametrize(
     ("quirk", "reason"),
     [
@@ -192,6 +225,7 @@ def test_neurons_are_found_where_the_block_comes_before_attention(encode: Callab
         ("map is no Linear", "no list of layers"),
         ("sees the first layer's output", "probabilities after a change"),
         ("hidden states are not the first tensor", "the staged forward disagrees"),
+        ("tokens are flattened", "not one row for each token"),
         ("a language is needed", "input language unknown"),
     ],
 )

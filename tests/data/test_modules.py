@@ -1,0 +1,196 @@
+"""DataModules: what is kept of a source, and how it is split for training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+from callbacks.commands import write_jsonl
+
+from kn_lightning.data.facts import embedded_groups, held_out_prompts
+from kn_lightning.data.modules import EmbeddedPrompts, JsonlPrompts, MaskedSentences, TextLines
+from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.errors import InputError
+
+Attach = Callable[..., Any]
+
+
+@pytest.fixture
+def attach(bert: Encoder) -> Attach:
+    """Ties a DataModule to the tiny BERT, as a trainer of so many ranks does."""
+
+    def attached(data: MaskedSentences, rank: int = 0, ranks: int = 1) -> Any:
+        module = SimpleNamespace(encoder=bert)
+        trainer = SimpleNamespace(lightning_module=module, global_rank=rank, world_size=ranks)
+        data.trainer = cast("Any", trainer)
+        return data
+
+    return attached
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Five concepts with ten prompts each, all of words that the tiny BERT knows."""
+    places = ["cat", "dog", "sheep", "cow", "horse", "barn", "farm", "river", "city", "bank"]
+    return write_jsonl(
+        tmp_path / "five.jsonl",
+        *(
+            {"concept": concept, "prompts": [f"the {place} was {n} [MASK]." for place in places]}
+            for n, concept in zip("ainof", ["kitten", "puppy", "lamb", "calf", "foal"], strict=True)
+        ),
+    )
+
+
+def test_max_groups_keeps_the_first_and_concepts_those_named(file: Path) -> None:
+    names = ["kitten", "puppy", "lamb", "calf", "foal"]
+    assert [g.concept for g in JsonlPrompts(file).selected()] == names
+    assert [g.concept for g in JsonlPrompts(file, max_groups=2).selected()] == names[:2]
+    assert [g.concept for g in JsonlPrompts(file, max_groups=99).selected()] == names
+    chosen = JsonlPrompts(file, concepts=["calf", "puppy"]).selected()
+    assert [g.concept for g in chosen] == ["puppy", "calf"]  # the data's order
+    both = JsonlPrompts(file, concepts=["calf", "puppy"], max_groups=1).selected()
+    assert [g.concept for g in both] == ["puppy"]
+
+
+def test_empty_source_and_unknown_concepts_are_refused(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.concepts: ant, zebra: not among"):
+        JsonlPrompts(file, concepts=["zebra", "puppy", "ant"]).selected()
+    (tmp_path / "empty.jsonl").write_text("\n\n")
+    with pytest.raises(InputError, match="no prompt group"):
+        JsonlPrompts(tmp_path / "empty.jsonl").selected()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_groups": 0},
+        {"pack_tokens": 0},
+        {"validation_share": 1.0},
+        {"validation_share": -0.1},
+        {"batch_size": 0},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_with_their_value(
+    file: Path, settings: dict[str, Any]
+) -> None:
+    ((name, value),) = settings.items()
+    with pytest.raises(InputError, match=rf"data\.{name} {value}"):
+        JsonlPrompts(file, **settings)
+
+
+@pytest.mark.parametrize(("ranks", "finished"), [(1, ()), (2, ()), (3, (0, 2)), (7, ()), (2, (4,))])
+def test_ranks_share_the_open_packs_out_between_them(
+    file: Path, attach: Attach, ranks: int, finished: tuple[int, ...]
+) -> None:
+    packs = []
+    for rank in range(ranks):
+        data = attach(JsonlPrompts(file, pack_tokens=1), rank, ranks)
+        data.setup("predict")
+        data.finished = frozenset(finished)
+        packs.append([pack.number for pack in data.predict_dataloader()])
+    together = sorted(number for mine in packs for number in mine)
+    assert together == [n for n in range(5) if n not in finished]
+    assert max(map(len, packs)) - min(map(len, packs)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("share", "kept"), [(0.2, [4, 9]), (0.0, []), (0.5, [1, 3, 5, 7, 9]), (0.35, [2, 5, 8])]
+)
+def test_validation_share_is_taken_evenly_from_each_concept(
+    file: Path, attach: Attach, share: float, kept: list[int]
+) -> None:
+    data = attach(JsonlPrompts(file, validation_share=share, batch_size=7))
+    data.setup("fit")
+    everything = [prompt for group in data.study.groups for prompt in group.prompts]
+    validation = [p for p in everything if int(p.prompt_id.split("/")[1]) in kept]
+    assert data._validation == validation
+    assert data._training == [p for p in everything if p not in validation]
+    asked = sum((batch["labels"] != -100).sum() for batch in data.val_dataloader())
+    assert asked == len(validation)
+    sizes = [len(batch["input_ids"]) for batch in data.train_dataloader()]
+    assert sum(sizes) == len(everything) - len(validation)
+    assert max(sizes) <= 7
+
+
+def test_setting_up_twice_doubles_nothing(file: Path, tmp_path: Path, attach: Attach) -> None:
+    (tmp_path / "text").write_text("a cat.\na dog.\n")
+    for data in (JsonlPrompts(file), TextLines(tmp_path / "text", validation_share=0.5)):
+        attach(data)
+        data.setup("fit")
+        sizes = len(data._training), len(data._validation)
+        data.setup("validate")
+        assert (len(data._training), len(data._validation)) == sizes
+
+
+def test_embedded_prompts_never_train_on_what_is_held_out() -> None:
+    data = EmbeddedPrompts()
+    held_out = held_out_prompts()
+    texts = [p.text for group in embedded_groups() for p in group.prompts]
+    kept = [data.is_validation(cast("Any", SimpleNamespace(text=text)), 0) for text in texts]
+    assert {text for text, keep in zip(texts, kept, strict=True) if keep} == held_out
+    assert 0.2 < sum(kept) / len(kept) < 0.3
+
+
+def text_lines(path: Path, content: str | bytes, **settings: Any) -> TextLines:
+    """Text lines of a file with this content."""
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return TextLines(path, **settings)
+
+
+def test_text_lines_are_the_files_lines_but_for_blank_ones(
+    tmp_path: Path, bert: Encoder, attach: Attach
+) -> None:
+    content = "\ufeffa cat.\r\n\r\n  a dog. \n\na sheep and a cow."
+    data = attach(text_lines(tmp_path / "text", content, validation_share=0.0))
+    data.setup("fit")
+    lines = [bert.tokenizer.decode(ids, skip_special_tokens=True) for ids in data._training]
+    assert lines == ["a cat.", "a dog.", "a sheep and a cow."]
+    assert data._validation == []
+
+
+def test_long_lines_are_cut_to_what_the_encoder_takes(
+    tmp_path: Path, bert: Encoder, attach: Attach
+) -> None:
+    data = attach(text_lines(tmp_path / "text", "cat " * 100, validation_share=0.0))
+    data.setup("fit")
+    (ids,) = data._training
+    assert len(ids) == bert.max_tokens
+    assert ids[-1] == bert.tokenizer.sep_token_id
+
+
+def test_validation_lines_are_spread_and_masked_alike_in_every_epoch(
+    tmp_path: Path, bert: Encoder, attach: Attach
+) -> None:
+    words = ["cat", "dog", "sheep", "cow", "horse", "barn", "farm", "river", "city", "bank"]
+    content = "\n".join(f"the {word} is on the farm and in the young city." for word in words)
+    data = attach(text_lines(tmp_path / "text", content, validation_share=0.3, batch_size=2))
+    data.setup("fit")
+    kept = [words.index(bert.tokenizer.decode(ids).split()[2]) for ids in data._validation]
+    assert kept == [3, 6, 9]
+    assert len(data._training) == 7
+    loader = data.val_dataloader()
+    epochs = [list(loader), list(loader)]
+    for first, second in zip(*epochs, strict=True):
+        for key in first:
+            assert torch.equal(first[key], second[key])
+
+
+def test_text_lines_without_a_line_a_file_or_utf8_are_refused(
+    tmp_path: Path, attach: Attach
+) -> None:
+    for data in (
+        text_lines(tmp_path / "blank", " \n\n"),
+        text_lines(tmp_path / "latin", b"caf\xe9"),
+        TextLines(tmp_path / "none"),
+    ):
+        with pytest.raises(InputError, match=rf"data\.path {data.path}"):
+            attach(data).setup("fit")
+
+
+def test_text_lines_hold_nothing_to_study(tmp_path: Path, attach: Attach) -> None:
+    with pytest.raises(InputError, match="train.py"):
+        attach(text_lines(tmp_path / "text", "a cat.")).setup("predict")

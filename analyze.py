@@ -32,6 +32,6 @@ def report() -> None:
 
 
 if __name__ == "__main__":
-    from kn_lightning.cli import run_command
+    from kn_lightning.command import run_command
 
     run_command(report if sys.argv[1:2] == ["report"] else analyze)

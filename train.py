@@ -22,6 +22,6 @@ def train() -> None:
 
 
 if __name__ == "__main__":
-    from kn_lightning.cli import run_command
+    from kn_lightning.command import run_command
 
     run_command(train)

@@ -3,8 +3,8 @@
     python benchmarks/attribution_speed.py [--rounds 5] [--prompts 24] [--tokens 12]
 
 Weights are random, on the CPU, float32; both sides get the same model and prompts. Each round times
-the package on one prompt (it takes no more) and this project on all prompts, one after the other, so
-that what else the machine does meets both. Ratios are medians over rounds of seconds a prompt.
+the package on one prompt (it takes no more) and this project on all prompts, one after the other,
+so that what else the machine does meets both. Ratios are medians over rounds of seconds a prompt.
 Prints a table and writes ``benchmarks/results/attribution_speed.json``.
 """
 
@@ -78,9 +78,7 @@ def percentile(values: list[float], share: float) -> float:
     return float(torch.tensor(values, dtype=torch.float64).quantile(share))
 
 
-def measured(
-    encoder: Encoder, texts: list[str], answers: list[str], rounds: int
-) -> dict[str, Any]:
+def measured(encoder: Encoder, texts: list[str], answers: list[str], rounds: int) -> dict[str, Any]:
     """Times and errors of all rules and of the package."""
     encoded: list[EncodedPrompt] = []
     for number, (text, answer) in enumerate(zip(texts, answers, strict=True)):

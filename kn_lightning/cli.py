@@ -1,14 +1,9 @@
-"""LightningCLI glue: the flags of ``analyze.py`` and ``train.py``, and how they fail."""
+"""LightningCLI glue: the flags of ``analyze.py`` and ``train.py``."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import sys
-import warnings
-from argparse import ArgumentError
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +86,7 @@ class TrainCLI(LightningCLI):
 
 
 def _parser_settings(defaults: str) -> dict[str, Any]:
-    # Errors are raised, so that run_command can say them in one line instead of after pages of
-    # usage.
+    # Raised, not printed after pages of usage: run_command says them in one line.
     return {"default_config_files": [str(_CONFIGS / defaults)], "exit_on_error": False}
 
 
@@ -104,32 +98,3 @@ def _default_run_dir(config: dict[str, Any]) -> Path:
     return (
         Path("runs") / f"{encoder}-{config['data']['class_path'].rpartition('.')[2]}-{digest[:8]}"
     )
-
-
-def run_command(command: Callable[[], None]) -> None:
-    """Run a script's command: bad input is one line and exit code 2."""
-    _quieten()
-    try:
-        command()
-    except (ValueError, ArgumentError) as error:
-        # jsonargparse wraps what a data class says of its arguments.
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, (InputError, ArgumentError)):
-            cause = cause.__cause__
-        if cause is None:
-            raise
-        sys.stderr.write(f"error: {' '.join(str(cause).split())}\n")
-        sys.exit(2)
-
-
-def _quieten() -> None:
-    """Hush what says nothing to a user of these scripts."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",
-        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
-        ".*You have overridden `transfer_batch_to_device`.*",
-        ".*across ranks is zero.*",  # more ranks than packs are left, or a run that is complete
-    ):
-        warnings.filterwarnings("ignore", message=message)

@@ -16,11 +16,30 @@ from kn_lightning.encoders.encoder import Encoder
 _PACKAGES = ("kn_lightning", "torch", "lightning", "transformers")
 
 
+_STUDY = ("model.", "data.", "refine.", "edit.", "write.", "trainer.precision")
+"""Settings that make a study what it is; devices and loggers may differ when it is resumed."""
+_NOT_STUDY = (
+    # training
+    "model.learning_rate",
+    "model.weight_decay",
+    "model.warmup_steps",
+    "data.init_args.batch_size",
+    "data.init_args.validation_share",
+    # memory
+    "model.row_tokens",
+    # what was read counts, by its hash, not where it lay
+    "data.init_args.path",
+)
+
+
 def environment_record(
-    trainer: Trainer, encoder: Encoder, study: Study, source: str, settings: dict[str, Any]
+    trainer: Trainer, encoder: Encoder, study: Study, source: str, config: dict[str, Any]
 ) -> dict[str, Any]:
     """Versions, device, encoder and data with their hashes, and the settings that figures quote."""
     structure = encoder.structure
+    settings = flat_settings(config)
+    quoted = ["model.rule", "model.nodes", "model.tolerance", "model.path"]
+    quoted += [key for key in settings if key.startswith(("refine.", "edit."))]
     return {
         "versions": {"python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
         "platform": platform.platform(),
@@ -44,8 +63,33 @@ def environment_record(
             "groups": len(study.groups),
             "prompts": sum(len(group.prompts) for group in study.groups),
         },
-        "study": settings,
+        "study": {key.split(".", 1)[1]: settings.get(key) for key in quoted},
         "seconds": {},
+    }
+
+
+def study_identity(config: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """What a resumed run must share with the one before: settings and hashes, flat."""
+    settings = {
+        key: value
+        for key, value in flat_settings(config).items()
+        if key.startswith(_STUDY) and key not in _NOT_STUDY
+    }
+    return {
+        **settings,
+        "data.sha256": record["data"]["sha256"],
+        "encoder.weights_sha256": record["encoder"]["weights_sha256"],
+    }
+
+
+def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    if not isinstance(settings, dict):
+        return {prefix[:-1]: settings}
+    return {
+        key: value
+        for name, inner in settings.items()
+        for key, value in flat_settings(inner, f"{prefix}{name}.").items()
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from kn_lightning.schema import SCHEMA_VERSION, TABLES
 
 _CONFIG = "config.yaml"
 _ENVIRONMENT = "environment.json"
+_SECONDS = "seconds.json"
 
 
 class RunFolder:
@@ -60,7 +62,11 @@ class RunFolder:
             InputError: the folder holds another study, or something that is no run.
         """
         known = self._identity()
-        if known is not None:
+        if known is None:
+            self._check_free()
+            # First: a folder with an environment holds a run, and knows which.
+            self.write_environment({**environment, "identity": identity})
+        else:
             differing = sorted(
                 key for key in {*known, *identity} if known.get(key) != identity.get(key)
             )
@@ -73,22 +79,29 @@ class RunFolder:
                     f"run_dir {self.path} holds another study; it differs in {changes}."
                     " Give another --run_dir, or the settings of that study to go on with it"
                 )
+        if self.is_complete:
+            shutil.rmtree(self.parts, ignore_errors=True)  # of a run that was cut off while closing
             return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise InputError(
-                f"run_dir {self.path} is not empty and holds no run (no {_ENVIRONMENT});"
-                " give another --run_dir"
-            )
-        try:
-            self.parts.mkdir(parents=True)
-        except OSError as error:
-            raise InputError(f"run_dir {self.path}: {error.strerror}") from error
+        self.parts.mkdir(exist_ok=True)
         _write_whole(
             self.path / _CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         )
         self._write_table("skipped", [skipped])
-        # Last: a folder with an environment holds a run, and knows what it is.
-        self.write_environment({**environment, "identity": identity})
+
+    def _check_free(self) -> None:
+        """Make the folder, or raise InputError unless it is there and empty."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            used = any(file.name != f"{_ENVIRONMENT}.tmp" for file in self.path.iterdir())
+        except OSError as error:
+            raise InputError(
+                f"run_dir {self.path}: {error.strerror}; give another --run_dir"
+            ) from error
+        if used:
+            raise InputError(
+                f"run_dir {self.path} is not empty and holds no run (no {_ENVIRONMENT});"
+                " give another --run_dir"
+            )
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Replace ``environment.json``."""
@@ -108,30 +121,38 @@ class RunFolder:
             return frozenset()
         return frozenset(int(part.name) for part in self.parts.iterdir() if part.name.isdigit())
 
-    def write_part(self, number: int, tables: dict[str, pa.Table]) -> None:
-        """Put one pack's tables on disk: all of them, or none."""
+    def write_part(
+        self, number: int, tables: dict[str, pa.Table], seconds: dict[str, float]
+    ) -> None:
+        """Put one pack's tables, and the time it took by stage, on disk: all of it, or nothing."""
         temporary = self.parts / f"{number:06d}.{os.getpid()}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed with the same id
         temporary.mkdir()
         for name, table in tables.items():
             pq.write_table(table, temporary / f"{name}.parquet")
+        (temporary / _SECONDS).write_text(json.dumps(seconds), encoding="utf-8")
         temporary.rename(self.parts / f"{number:06d}")
 
     def close(self, n_packs: int) -> None:
-        """Join the parts to the tables and remove them.
+        """Join the parts to the tables, add up their seconds, and remove them.
 
         Raises:
-            RuntimeError: a pack is missing.
+            InputError: a pack is missing.
         """
         finished = self.finished_packs()
         missing = sorted(set(range(n_packs)) - finished)
         if missing:
-            raise RuntimeError(
-                f"{self.path}: packs {missing} are missing; run the same command again"
+            raise InputError(
+                f"run_dir {self.path}: {len(missing)} of {n_packs} packs are not computed yet;"
+                " run the same command again, without a limit on batches"
             )
+        parts = [self.parts / f"{number:06d}" for number in range(n_packs)]
+        seconds: Counter[str] = Counter()
+        for part in parts:
+            seconds.update(json.loads((part / _SECONDS).read_text(encoding="utf-8")))
+        self.write_environment({**self.environment(), "seconds": dict(seconds)})
         for name in TABLES:
-            files = (self.parts / f"{number:06d}" / f"{name}.parquet" for number in range(n_packs))
-            self._write_table(name, (pq.read_table(file) for file in files))
+            self._write_table(name, (pq.read_table(part / f"{name}.parquet") for part in parts))
         shutil.rmtree(self.parts)
 
     def _write_table(self, name: str, parts: Any) -> None:

@@ -155,3 +155,16 @@ def test_every_config_is_accepted_by_its_script(path: Path) -> None:
 
 def test_configs_name_their_default_of_each_script() -> None:
     assert {"analyze.yaml", "train.yaml"} <= {path.name for path in CONFIGS}
+
+
+def test_every_test_of_the_table_exists() -> None:
+    table = (REPOSITORY / "tests" / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", table))
+    written = {
+        node.name
+        for path in (REPOSITORY / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert len(named) > 30
+    assert named <= written

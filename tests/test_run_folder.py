@@ -20,6 +20,7 @@ from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import SKIPPED_TABLE, TABLES
 
+SECONDS = {"attribution": 1.5, "total": 2.0}
 IDENTITY = {"model.rule": "adaptive", "refine.threshold": 0.2, "data.sha256": "ab"}
 NO_ROWS = pa.Table.from_pylist([], schema=SKIPPED_TABLE)
 
@@ -56,7 +57,7 @@ def contents(path: Path) -> dict[str, bytes | None]:
 def test_part_whose_writing_fails_is_not_there_at_all(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
-    folder.write_part(0, tables(0))
+    folder.write_part(0, tables(0), SECONDS)
     write, written = pq.write_table, []
 
     def fail_half_way(content: pa.Table, path: Path) -> None:
@@ -68,13 +69,13 @@ def test_part_whose_writing_fails_is_not_there_at_all(
 
     monkeypatch.setattr(run_folder.pq, "write_table", fail_half_way)
     with pytest.raises(OSError, match="disk full"):
-        folder.write_part(1, tables(1))
+        folder.write_part(1, tables(1), SECONDS)
     monkeypatch.undo()
     assert folder.finished_packs() == {0}
-    with pytest.raises(RuntimeError, match=r"\[1\]"):
+    with pytest.raises(InputError, match="1 of 2 packs"):
         folder.close(2)
     # What is left of the attempt stands in nobody's way, not even with the same process id.
-    folder.write_part(1, tables(1))
+    folder.write_part(1, tables(1), SECONDS)
     assert folder.finished_packs() == {0, 1}
     folder.close(2)
     assert pq.read_table(folder.path / "prompts.parquet")["n_tokens"].to_pylist() == [0, 0, 1, 1]
@@ -85,7 +86,7 @@ def test_folder_of_a_killed_process_counts_for_nothing(folder: RunFolder) -> Non
     killed.mkdir()
     (killed / "prompts.parquet").write_bytes(b"half")
     assert folder.finished_packs() == frozenset()
-    folder.write_part(3, tables(3))
+    folder.write_part(3, tables(3), SECONDS)
     assert folder.finished_packs() == {3}
     assert pq.read_table(folder.parts / "000003" / "prompts.parquet").equals(tables(3)["prompts"])
 
@@ -93,7 +94,7 @@ def test_folder_of_a_killed_process_counts_for_nothing(folder: RunFolder) -> Non
 def test_closing_joins_the_parts_in_the_studys_order_and_removes_them(folder: RunFolder) -> None:
     # Ranks finish in any order; beyond nine packs names and numbers could sort differently.
     for number in (10, 2, 11, 0, 5, 1, 9, 3, 8, 4, 7, 6):
-        folder.write_part(number, tables(number, n_rows=number % 3))
+        folder.write_part(number, tables(number, n_rows=number % 3), SECONDS)
     assert not folder.is_complete
     folder.close(12)
     assert folder.is_complete
@@ -110,9 +111,9 @@ def test_closing_joins_the_parts_in_the_studys_order_and_removes_them(folder: Ru
 
 def test_closing_without_a_pack_is_an_error_and_changes_nothing(folder: RunFolder) -> None:
     for number in (0, 2, 4):
-        folder.write_part(number, tables(number))
+        folder.write_part(number, tables(number), SECONDS)
     before = contents(folder.path)
-    with pytest.raises(RuntimeError, match=r"packs \[1, 3\] are missing"):
+    with pytest.raises(InputError, match="2 of 5 packs are not computed"):
         folder.close(5)
     assert contents(folder.path) == before
 
@@ -121,7 +122,7 @@ def test_closing_that_fails_can_be_done_again(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
-        folder.write_part(number, tables(number))
+        folder.write_part(number, tables(number), SECONDS)
     read, count = pq.read_table, iter(range(100))
 
     def fail_at_the_fifth(file: Path) -> pa.Table:
@@ -152,7 +153,7 @@ def test_opening_keeps_config_environment_and_identity(folder: RunFolder) -> Non
 
 
 def test_opening_the_same_study_again_changes_nothing(folder: RunFolder) -> None:
-    folder.write_part(0, tables(0))
+    folder.write_part(0, tables(0), SECONDS)
     before = contents(folder.path)
     RunFolder(folder.path).open({"a": 1}, {"device": "cuda"}, NO_ROWS, dict(IDENTITY))
     assert contents(folder.path) == before
@@ -250,16 +251,45 @@ def test_parent_that_is_a_file_is_said_so(tmp_path: Path) -> None:
         RunFolder(tmp_path / "file" / "run").open({}, {}, NO_ROWS, IDENTITY)
 
 
-def test_run_counts_as_one_only_when_all_of_its_beginning_is_written(
+def test_run_cut_off_while_it_is_opened_goes_on_like_a_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(run_folder.pq, "ParquetWriter", mock.Mock(side_effect=OSError("full")))
         with pytest.raises(OSError, match="full"):
-            RunFolder(path).open({}, {}, NO_ROWS, IDENTITY)
-    assert not (path / "environment.json").exists()
-    assert not RunFolder(path).is_complete
+            RunFolder(path).open({"a": 1}, {"versions": {}}, NO_ROWS, IDENTITY)
+    cut_off = RunFolder(path)
+    assert not cut_off.is_complete
+    assert cut_off.finished_packs() == frozenset()
+    cut_off.open({"a": 1}, {"versions": {}}, NO_ROWS, IDENTITY)
+    fresh = RunFolder(tmp_path / "fresh")
+    fresh.open({"a": 1}, {"versions": {}}, NO_ROWS, IDENTITY)
+    assert contents(path) == contents(fresh.path)
+
+
+def test_run_cut_off_while_parts_are_removed_is_tidied_up(folder: RunFolder) -> None:
+    folder.write_part(0, tables(0), SECONDS)
+    with (
+        mock.patch.object(run_folder.shutil, "rmtree", side_effect=OSError("killed")),
+        pytest.raises(OSError, match="killed"),
+    ):
+        folder.close(1)
+    assert folder.is_complete
+    folder.open({"a": 1}, {"versions": {}}, NO_ROWS, IDENTITY)
+    assert not folder.parts.exists()
+
+
+def test_seconds_of_all_packs_add_up_even_when_closing_is_done_twice(folder: RunFolder) -> None:
+    for number in range(3):
+        folder.write_part(number, tables(number), SECONDS)
+    with (
+        mock.patch.object(run_folder.os, "replace", side_effect=[None, OSError("full")]),
+        pytest.raises(OSError, match="full"),
+    ):
+        folder.close(3)
+    folder.close(3)
+    assert folder.environment()["seconds"] == {"attribution": 4.5, "total": 6.0}
 
 
 STUDY = ("--data.max_groups", 5, "--data.pack_tokens", 150)

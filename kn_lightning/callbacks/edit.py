@@ -86,7 +86,7 @@ class EditCallback(Callback):
         self.seed = seed
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finds the unrelated prompts and measures them once."""
+        """Finds the unrelated prompts."""
         assert isinstance(pl_module, MaskedLanguageModel)
         study = trainer.datamodule.study  # type: ignore[attr-defined]
         self._encoder = pl_module.encoder

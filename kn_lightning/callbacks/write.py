@@ -10,21 +10,12 @@ import pyarrow as pa
 from lightning import Callback, LightningModule, Trainer
 from safetensors.torch import save_file
 
-from kn_lightning.environment import environment_record
+from kn_lightning.environment import environment_record, study_identity
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import SKIPPED_TABLE
 from kn_lightning.tables import outcome_tables
-
-_IDENTITY = ("model.", "data.", "refine.", "edit.", "trainer.precision")
-"""Settings that make a study what it is; devices and loggers may differ when it is resumed."""
-_NO_IDENTITY = (
-    "model.learning_rate",
-    "model.weight_decay",
-    "model.warmup_steps",
-    "model.row_tokens",
-)
 
 
 class WriteCallback(Callback):
@@ -37,8 +28,7 @@ class WriteCallback(Callback):
 
     def __init__(self, scores: bool = False) -> None:
         self.scores = scores
-        self._seconds: dict[str, float] = {"total": 0.0, "attribution": 0.0, "edits": 0.0}
-        self._start = 0.0
+        self._mark = 0.0
 
     def begin(self, folder: RunFolder, config: dict[str, Any]) -> None:
         """Say where results go, and with which resolved settings they are made."""
@@ -49,21 +39,14 @@ class WriteCallback(Callback):
         """Opens or resumes the run folder; what it holds isn't computed again."""
         if stage != "predict":
             return
-        self._start = time.perf_counter()
+        self._mark = time.perf_counter()
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, MaskedLanguageModel)
         if trainer.is_global_zero:
-            flat = _flat(self.config)
             record = environment_record(
-                trainer, pl_module.encoder, data.study, type(data).__name__, _study_settings(flat)
+                trainer, pl_module.encoder, data.study, type(data).__name__, self.config
             )
-            identity = {
-                key: value
-                for key, value in flat.items()
-                if key.startswith(_IDENTITY) and not key.startswith(_NO_IDENTITY)
-            }
-            identity["data.sha256"] = record["data"]["sha256"]
-            identity["encoder.weights_sha256"] = record["encoder"]["weights_sha256"]
+            identity = study_identity(self.config, record)
             skipped = [asdict(skip) for skip in data.study.skipped]
             table = pa.Table.from_pylist(skipped, schema=SKIPPED_TABLE)
             self.folder.open(self.config, record, table, identity)
@@ -89,9 +72,10 @@ class WriteCallback(Callback):
                 {g.concept: scores[place].contiguous() for g, place in outputs.groups()},
                 folder / f"{number:06d}.safetensors",
             )
-        self.folder.write_part(number, outcome_tables(outputs, pl_module.encoder))
-        for stage, seconds in outputs.seconds.items():
-            self._seconds[stage] += seconds
+        now = time.perf_counter()
+        seconds = {"total": now - self._mark, **outputs.seconds}
+        self._mark = now
+        self.folder.write_part(number, outcome_tables(outputs, pl_module.encoder), seconds)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Rank 0 joins the parts when all ranks are done.
@@ -102,25 +86,4 @@ class WriteCallback(Callback):
             return
         trainer.strategy.barrier()
         if trainer.is_global_zero and not self.folder.is_complete:
-            record = self.folder.environment()
-            self._seconds["total"] = time.perf_counter() - self._start
-            for stage, seconds in record["seconds"].items():  # of the run before it was resumed
-                self._seconds[stage] += seconds
-            self.folder.write_environment({**record, "seconds": self._seconds})
             self.folder.close(len(trainer.datamodule.study.packs))  # type: ignore[attr-defined]
-
-
-def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(settings, dict):
-        return {prefix[:-1]: settings}
-    return {
-        key: value
-        for name, inner in settings.items()
-        for key, value in _flat(inner, f"{prefix}{name}.").items()
-    }
-
-
-def _study_settings(flat: dict[str, Any]) -> dict[str, Any]:
-    sections = ("model.rule", "model.nodes", "model.tolerance", "model.path")
-    keys = [*sections, *(key for key in flat if key.startswith(("refine.", "edit.")))]
-    return {key.split(".", 1)[1]: flat.get(key) for key in keys}

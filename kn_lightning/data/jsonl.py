@@ -52,13 +52,18 @@ def _group(line: bytes, place: str) -> PromptGroup:
     relation = None if record.get("relation") is None else _text(record, "relation", place)
     pos = None if record.get("pos") is None else _text(record, "pos", place)
     for prompt in prompts:
-        if not isinstance(prompt, str) or prompt.count(MASK) != 1:
-            raise InputError(f"{place}: prompt {prompt!r:.80} needs exactly one {MASK}")
+        if not isinstance(prompt, str) or prompt.count(MASK) != 1 or not _is_text(prompt):
+            raise InputError(f"{place}: prompt {prompt!r:.80} needs exactly one {MASK}, in Unicode")
     return PromptGroup(concept, tuple(Prompt(prompt, relation) for prompt in prompts), pos)
 
 
 def _text(record: dict[str, Any], key: str, place: str) -> str:
     value = record.get(key)
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or not _is_text(value):
         raise InputError(f"{place}: {key!r} is {value!r:.60}; give a non-empty string")
     return value.strip()
+
+
+def _is_text(value: str) -> bool:
+    """Whether a string is more than JSON: half an emoji passes as JSON and is no text."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)

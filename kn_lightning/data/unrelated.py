@@ -41,9 +41,11 @@ class UnrelatedPrompts:
         self.fixed = next((g for g in groups if g.concept.casefold() == name.casefold()), None)
         if self.fixed is None and name.casefold() == LONDON.concept:
             self.fixed, _ = encode_group(encoder, LONDON)
-        self._owner = np.array([n for n, g in enumerate(groups) for _ in g.prompts])
+        # "Kitten" and "kitten" are no strangers to each other.
+        names = {group.concept.casefold(): number for number, group in enumerate(groups)}
+        self._names = names
+        self._owner = np.array([names[g.concept.casefold()] for g in groups for _ in g.prompts])
         self._prompts = [prompt for group in groups for prompt in group.prompts]
-        self._number = {group.concept: number for number, group in enumerate(groups)}
 
     def unrelated(self, group: EncodedGroup) -> tuple[EncodedPrompt, ...]:
         """Prompts of the unrelated concept; none only where all concepts share prompts."""
@@ -60,7 +62,7 @@ class UnrelatedPrompts:
     ) -> list[EncodedPrompt]:
         """A sample of ``count`` prompts of other concepts, none of them also this one's."""
         texts = {prompt.text for prompt in group.prompts}
-        foreign = np.flatnonzero(self._owner != self._number[group.concept])
+        foreign = np.flatnonzero(self._owner != self._names[group.concept.casefold()])
         drawn: list[EncodedPrompt] = []
         for index in generator.permutation(foreign):
             if len(drawn) == count:

@@ -23,20 +23,31 @@ from kn_lightning.run_folder import RunFolder
 _CONFIGS = Path(__file__).parent.parent / "configs"
 
 
-class AnalyzeCLI(LightningCLI):
-    """Flags of a study. The stages behind attribution are callbacks with a section of their own."""
+class _ScriptCLI(LightningCLI):
+    """What both scripts share: one module, any data class of a kind, defaults from ``configs/``."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: type[MaskedSentences], defaults: str) -> None:
         super().__init__(
             MaskedLanguageModel,
-            PromptGroups,
+            data,
             subclass_mode_data=True,
             run=False,
             save_config_callback=None,
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            parser_kwargs=_parser_settings("analyze.yaml"),
+            parser_kwargs={
+                "default_config_files": [str(_CONFIGS / defaults)],
+                # Raised, not printed after pages of usage: run_command says them in one line.
+                "exit_on_error": False,
+            },
         )
+
+
+class AnalyzeCLI(_ScriptCLI):
+    """Flags of a study. The stages behind attribution are callbacks with a section of their own."""
+
+    def __init__(self) -> None:
+        super().__init__(PromptGroups, "analyze.yaml")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """``--refine``, ``--edit``, ``--write``, ``--progress`` and ``--run_dir``."""
@@ -65,29 +76,15 @@ class AnalyzeCLI(LightningCLI):
         self.config_init.write.begin(self.run_folder, config)
 
 
-class TrainCLI(LightningCLI):
+class TrainCLI(_ScriptCLI):
     """Flags of masked-LM training."""
 
     def __init__(self) -> None:
-        super().__init__(
-            MaskedLanguageModel,
-            MaskedSentences,
-            subclass_mode_data=True,
-            run=False,
-            save_config_callback=None,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            parser_kwargs=_parser_settings("train.yaml"),
-        )
+        super().__init__(MaskedSentences, "train.yaml")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """``--export.folder``."""
         parser.add_lightning_class_args(ExportCallback, "export")
-
-
-def _parser_settings(defaults: str) -> dict[str, Any]:
-    # Raised, not printed after pages of usage: run_command says them in one line.
-    return {"default_config_files": [str(_CONFIGS / defaults)], "exit_on_error": False}
 
 
 def _default_run_dir(config: dict[str, Any]) -> Path:

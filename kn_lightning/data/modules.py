@@ -121,8 +121,7 @@ class PromptGroups(MaskedSentences):
 
     def is_validation(self, prompt: EncodedPrompt, number: int) -> bool:
         """Whether the concept's ``number``-th prompt is kept from training."""
-        # Evenly spread over the list: prompt n is kept where n * share passes a whole number.
-        return int((number + 1) * self.validation_share) > int(number * self.validation_share)
+        return _evenly_kept(number, self.validation_share)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Sentences with the concept, or words at random, masked."""
@@ -144,6 +143,11 @@ class PromptGroups(MaskedSentences):
 
 def _unchanged(pack: Pack) -> Pack:
     return pack
+
+
+def _evenly_kept(number: int, share: float) -> bool:
+    """Whether the ``number``-th entry belongs to a share that is spread evenly over a list."""
+    return int((number + 1) * share) > int(number * share)
 
 
 class EmbeddedPrompts(PromptGroups):
@@ -212,8 +216,7 @@ class TextLines(MaskedSentences):
         ).input_ids
         self._training, self._validation = [], []
         for number, ids in enumerate(encoded):
-            share = self.validation_share
-            held_out = int((number + 1) * share) > int(number * share)
+            held_out = _evenly_kept(number, self.validation_share)
             (self._validation if held_out else self._training).append(ids)
 
     def train_dataloader(self) -> DataLoader[Any]:

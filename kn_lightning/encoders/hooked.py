@@ -130,7 +130,8 @@ class HookedForward:
 
     def _replaced_probability(self, base: BasePass, places: Places, neurons: Tensor) -> Tensor:
         prompt, layer = places
-        probability = neurons.new_empty(len(prompt))
+        wide = torch.promote_types(neurons.dtype, torch.float32)
+        probability = neurons.new_empty(len(prompt), dtype=wide)
         for one in layer.unique():
             here = layer == one
             probability[here] = self._probability(base, int(one), prompt[here], neurons[here])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from os.path import expanduser
 from pathlib import Path
 
 import torch
@@ -52,7 +53,7 @@ def load_encoder(
         (model, tokenizer), name = scratch_model(), SCRATCH
     else:
         name = str(source)
-        folder = str(EMBEDDED_FOLDER) if name == EMBEDDED else name
+        folder = str(EMBEDDED_FOLDER) if name == EMBEDDED else expanduser(name)
         model = _load_model(name, folder)
         tokenizer = tokenizer or _load_tokenizer(name, folder)
     if tokenizer.mask_token_id is None:

@@ -203,8 +203,11 @@ def _signed_log_axis(axes: Axes, low: float, high: float) -> None:
     """Linear within ±10 %, logarithmic beyond, ticks in percent."""
     axes.set_xscale("symlog", linthresh=_LINEAR, linscale=0.8)
     axes.set_xlim(1.3 * min(low, -_LINEAR), 1.3 * max(high, _LINEAR))
-    decades = [10.0**power for power in range(-1, 8)]
-    axes.xaxis.set_major_locator(FixedLocator([-1.0, -_LINEAR, 0.0, *decades]))
+    decades = [10.0**power for power in range(8)]
+    # Where the decades leave room: most studies lie between -100 and +100 %.
+    between = [0.2, 0.5] if high < 2 else []
+    ticks = [-1.0, -0.5, -0.2, -_LINEAR, -0.05, 0.0, 0.05, _LINEAR, *between, *decades]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _place: whole_percent(value)[:-2])
 

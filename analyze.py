@@ -26,7 +26,7 @@ def report() -> None:
     from kn_lightning.errors import InputError
     from kn_lightning.report import write_report
 
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 3 or sys.argv[2].startswith("-"):
         raise InputError("usage: python analyze.py report RUN_DIR")
     sys.stdout.write(f"report:  {write_report(Path(sys.argv[2]))}\n")
 

@@ -100,6 +100,10 @@ def attribute_encoded(
         )
     if not prompts:
         raise InputError("no prompts to attribute")
+    if encoder.model.training:
+        raise InputError("the encoder is in training mode, its dropout is on: call model.eval()")
+    if encoder.is_edited:
+        raise InputError("attribution is of the untouched encoder: leave the edited block first")
     row_tokens = settings.row_tokens or fitting_row_tokens(encoder)
     forward = StagedForward(encoder, row_tokens)
     order: list[int] = []

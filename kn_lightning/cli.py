@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from kn_lightning.callbacks.edit import EditCallback
@@ -16,10 +19,12 @@ from kn_lightning.callbacks.progress import ProgressCallback
 from kn_lightning.callbacks.refine import RefineCallback
 from kn_lightning.callbacks.write import WriteCallback
 from kn_lightning.data.modules import MaskedSentences, PromptGroups
+from kn_lightning.environment import study_settings
 from kn_lightning.errors import InputError
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.run_folder import RunFolder
 
+_NAMES_ENCODER = ("--model.encoder", "--model", "--config", "-c")
 _CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -39,8 +44,18 @@ class _ScriptCLI(LightningCLI):
                 "default_config_files": [str(_CONFIGS / defaults)],
                 # Raised, not printed after pages of usage: run_command says them in one line.
                 "exit_on_error": False,
+                "description": self.__doc__,
             },
         )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, or what is wrong with its settings as bad input."""
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"trainer: {error}") from error
 
 
 class AnalyzeCLI(_ScriptCLI):
@@ -80,7 +95,9 @@ class TrainCLI(_ScriptCLI):
     """Flags of masked-LM training."""
 
     def __init__(self) -> None:
-        super().__init__(MaskedSentences, "train.yaml")
+        # A learning rate that makes an encoder from nothing would wreck one that knows something.
+        named = any(arg.partition("=")[0] in _NAMES_ENCODER for arg in sys.argv[1:])
+        super().__init__(MaskedSentences, "train.yaml" if named else "scratch.yaml")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """``--export.folder``."""
@@ -88,9 +105,9 @@ class TrainCLI(_ScriptCLI):
 
 
 def _default_run_dir(config: dict[str, Any]) -> Path:
-    """A folder for each study: the same command goes on where it was, another one starts afresh."""
-    sections = {key: config.get(key) for key in ("model", "data", "refine", "edit")}
-    digest = hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
+    """A folder for each study's settings: the same command goes on there, another starts afresh."""
+    settings = {**study_settings(config), "path": str(config["data"].get("init_args", {}))}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     encoder = Path(str(config["model"]["encoder"])).name
     return (
         Path("runs") / f"{encoder}-{config['data']['class_path'].rpartition('.')[2]}-{digest[:8]}"

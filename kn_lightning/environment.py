@@ -11,6 +11,7 @@ import torch
 from lightning import Trainer
 
 from kn_lightning.data.study import Study
+from kn_lightning.data.unrelated import UnrelatedPrompts
 from kn_lightning.encoders.encoder import Encoder
 
 _PACKAGES = ("kn_lightning", "torch", "lightning", "transformers")
@@ -63,22 +64,31 @@ def environment_record(
             "groups": len(study.groups),
             "prompts": sum(len(group.prompts) for group in study.groups),
         },
-        "study": {key.split(".", 1)[1]: settings.get(key) for key in quoted},
+        "study": {
+            **{key.split(".", 1)[1]: settings.get(key) for key in quoted},
+            "unrelated": UnrelatedPrompts(
+                encoder, study.groups, settings["edit.unrelated"], study.beyond
+            ).name,
+        },
         "seconds": {},
     }
 
 
 def study_identity(config: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     """What a resumed run must share with the one before: settings and hashes, flat."""
-    settings = {
+    return {
+        **study_settings(config),
+        "data.sha256": record["data"]["sha256"],
+        "encoder.weights_sha256": record["encoder"]["weights_sha256"],
+    }
+
+
+def study_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings that make a study what it is, flat."""
+    return {
         key: value
         for key, value in flat_settings(config).items()
         if key.startswith(_STUDY) and key not in _NOT_STUDY
-    }
-    return {
-        **settings,
-        "data.sha256": record["data"]["sha256"],
-        "encoder.weights_sha256": record["encoder"]["weights_sha256"],
     }
 
 

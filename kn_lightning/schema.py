@@ -86,7 +86,8 @@ class Attribution:
     """Integrated gradients of the answer's probability in the neurons at the mask.
 
     Attributes:
-        scores: ``[B, L, I]`` float32, Attr of every neuron.
+        scores: ``[B, L, I]`` float32 (float64 of a float64 encoder, as all others), Attr of every
+            neuron.
         total: ``[B, L]`` float32, P(w) - P(0 * w) for the layer: what its scores should add up to.
         residual: ``[B, L]`` float32, ``scores.sum(-1) - total``: the error of completeness.
         probability: ``[B]`` float32, P of the answer without intervention.
@@ -151,7 +152,7 @@ TABLES: dict[str, pa.Schema] = {
         }
     ),
 }
-"""The Parquet files that grow with the study; a row is described in docs of the README."""
+"""The Parquet files that grow with the study; the README says what a row is."""
 
 SKIPPED_TABLE = pa.schema({"concept": _STRING, "prompt": _STRING, "reason": _STRING})
 """``skipped.parquet``: written once, before the first batch."""

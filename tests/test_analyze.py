@@ -556,3 +556,48 @@ def test_trainer_in_inference_mode_is_told_what_to_change(tmp_path: Path) -> Non
     )
     with pytest.raises(RuntimeError, match=r"Trainer\(inference_mode=False\)"):
         trainer.predict(MaskedLanguageModel(), datamodule=EmbeddedPrompts(max_groups=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_whole_model_in_another_precision_runs(
+    tmp_path: Path, run_dir: Path, precision: str
+) -> None:
+    run = analyze(tmp_path / "run", "--data.max_groups", 2, "--trainer.precision", precision)
+    exact = by_key(table(run_dir, "prompts"), "prompt_id")
+    for row in table(run, "prompts"):
+        assert row["probability"] == pytest.approx(
+            exact[(row["prompt_id"],)]["probability"], abs=1e-5 if precision == "64-true" else 0.15
+        )
+        assert row["evaluations"] <= 40  # rounding is no reason to climb to the last level
+
+
+def test_unknown_unrelated_concept_is_refused_not_replaced(tmp_path: Path) -> None:
+    flags = ["--data.max_groups", 2, "--edit.unrelated", "nonsense", "--run_dir", tmp_path / "run"]
+    refused(command("analyze.py", *flags), "nonsense")
+
+
+def test_unrelated_prompts_are_the_datas_own_even_beyond_the_groups_asked_for(
+    run_dir: Path,
+) -> None:
+    unrelated = {
+        str(row["prompt_id"])
+        for row in table(run_dir, "edits")
+        if row["prompt_kind"] == "unrelated"
+    }
+    assert len(unrelated) == 12
+    assert all(prompt_id.startswith("london/") for prompt_id in unrelated)
+    environment = json.loads((run_dir / "environment.json").read_text())
+    assert environment["study"]["unrelated"] == "london"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--trainer.accelerator", "gpu"], ["--trainer.strategy", "foo"], ["--trainer.devices", 0]],
+)
+def test_trainer_settings_that_cannot_be_are_one_line(flags: list[object], tmp_path: Path) -> None:
+    done = command("analyze.py", *flags, "--run_dir", tmp_path / "run")
+    assert done.code == 2
+    (line,) = done.err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert not (tmp_path / "run").exists()

@@ -459,3 +459,15 @@ def test_chunks_are_by_length_and_within_the_budget(bert: Encoder, encode: Calla
 
 def test_the_fitted_budget_is_a_sensible_number(bert: Encoder) -> None:
     assert 256 <= fitting_row_tokens(bert) < 10**9
+
+
+def test_an_encoder_in_training_mode_or_edited_is_refused(bert: Encoder) -> None:
+    prompt, answer = [PROMPTS[0][0]], [PROMPTS[0][1]]
+    with bert.edited([(0, 1)], factor=0.0), pytest.raises(InputError, match="edited"):
+        attribute(bert, prompt, answer)
+    bert.model.train()
+    try:
+        with pytest.raises(InputError, match="eval"):
+            attribute(bert, prompt, answer)
+    finally:
+        bert.model.eval()

@@ -140,7 +140,9 @@ def scripts_of(path: Path) -> Iterator[str]:
 def test_every_config_is_accepted_by_its_script(path: Path) -> None:
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert isinstance(settings, dict)
-    scripts = list(scripts_of(path)) or ["train" if path.stem.startswith("train") else "analyze"]
+    scripts = list(scripts_of(path)) or [
+        "train" if path.stem in ("train", "scratch") else "analyze"
+    ]
     for script in scripts:
         done = command(f"{script}.py", "--config", path, "--print_config")
         assert done.code == 0, done.err
@@ -154,7 +156,7 @@ def test_every_config_is_accepted_by_its_script(path: Path) -> None:
 
 
 def test_configs_name_their_default_of_each_script() -> None:
-    assert {"analyze.yaml", "train.yaml"} <= {path.name for path in CONFIGS}
+    assert {"analyze.yaml", "train.yaml", "scratch.yaml"} <= {path.name for path in CONFIGS}
 
 
 def test_every_test_of_the_table_exists() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -113,7 +114,7 @@ def test_encoder_learns_from_plain_text(tiny: Path, train: Train, tmp_path: Path
     flags = ("--data", "TextLines", "--data.path", text, "--data.batch_size", 8)
     rate = ("--model.learning_rate", 0.01, "--model.warmup_steps", 0, "--model.encoder", tiny)
     losses = []
-    for epochs in (1, 25):
+    for epochs in (1, 40):
         length = ("--trainer.max_epochs", epochs, "--trainer.check_val_every_n_epoch", epochs)
         done, exported = train(*flags, *rate, *length, "--data.validation_share", 0.2)
         assert done.code == 0, done.err
@@ -198,3 +199,32 @@ def test_shipped_encoder_knows_its_facts_and_not_only_its_sentences() -> None:
     assert len(right[True]) == len(held_out)
     assert trained >= 0.95
     assert unseen >= 0.80
+
+
+def settings(*flags: object) -> dict[str, Any]:
+    done = command("train.py", *flags, "--print_config")
+    assert done.code == 0, done.err
+    config: dict[str, Any] = yaml.safe_load(done.out)
+    return config
+
+
+@pytest.mark.parametrize("data", ["EmbeddedPrompts", "TextLines", "JsonlPrompts"])
+def test_named_encoder_is_trained_gently_and_validated_every_epoch(data: str) -> None:
+    path = [] if data == "EmbeddedPrompts" else ["--data.path", "some.file"]
+    config = settings("--model.encoder", "bert-base-uncased", "--data", data, *path)
+    assert config["model"]["learning_rate"] <= 5e-5
+    assert config["model"]["warmup_steps"] == 0
+    assert config["trainer"]["max_epochs"] <= 5
+    assert config["trainer"]["check_val_every_n_epoch"] in (None, 1)
+    if data == "TextLines":
+        assert config["data"]["init_args"]["validation_share"] == 0.2
+    assert settings()["model"]["learning_rate"] > 1e-4
+
+
+def test_folder_that_cannot_be_written_is_said_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "encoder"
+    done = command("train.py", "--model.encoder", "embedded", "--export.folder", folder)
+    assert done.code == 2
+    assert str(folder) in done.err
+    assert "Traceback" not in done.err

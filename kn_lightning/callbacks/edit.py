@@ -91,7 +91,7 @@ class EditCallback(Callback):
         study = trainer.datamodule.study  # type: ignore[attr-defined]
         self._encoder = pl_module.encoder
         self._row_tokens = 2 * (pl_module.settings.row_tokens or fitting_row_tokens(self._encoder))
-        self._prompts = UnrelatedPrompts(self._encoder, study.groups, self.unrelated)
+        self._prompts = UnrelatedPrompts(self._encoder, study.groups, self.unrelated, study.beyond)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
 
+from kn_lightning.errors import InputError
+
 
 class ExportCallback(Callback):
     """Save model and tokenizer when training ends: safetensors, no pickles.
@@ -16,6 +18,13 @@ class ExportCallback(Callback):
 
     def __init__(self, folder: Path = Path("checkpoints/encoder")) -> None:
         self.folder = folder
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Makes the folder now: at the end it would be too late to learn that it can't be."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"export.folder {self.folder}: {error.strerror}") from error
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Rank 0 saves."""

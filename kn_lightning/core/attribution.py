@@ -100,6 +100,11 @@ def layer_attribution(
     total = statistics.probability[:, None] - at_zero.view(n_prompts, n_layers)
     largest_total = total.abs().amax(1, keepdim=True)
 
+    # Below this the residual is rounding, and more nodes don't help: logits of half precision carry
+    # an error of a few units in their last place into P.
+    noise = 8 * torch.finfo(base.logits.dtype).eps * statistics.probability[:, None]
+    accepted = torch.maximum(tolerance * largest_total, noise)
+
     scores = torch.zeros_like(
         base.activations, dtype=torch.promote_types(total.dtype, torch.float32)
     )
@@ -118,7 +123,7 @@ def layer_attribution(
         scores[places] = base.activations[places].to(scores.dtype) * gradient
         evaluations[places] += len(level.nodes)
         residual = scores.sum(-1) - total
-        pending = residual.abs() > tolerance * largest_total
+        pending = residual.abs() > accepted
     return Attribution(
         scores, total, residual, statistics.probability, evaluations,
         statistics.rank, statistics.argmax, statistics.log_odds,

@@ -89,13 +89,13 @@ class PromptGroups(MaskedSentences):
     def read(self) -> Iterable[PromptGroup]:
         """The source's groups, in its order."""
 
-    def selected(self) -> list[PromptGroup]:
-        """The groups that the settings keep, one a concept.
+    def selected(self) -> tuple[list[PromptGroup], list[PromptGroup]]:
+        """The groups that the settings keep, one a concept, and those that they leave out.
 
         Raises:
             InputError: a concept that was asked for isn't there, or no group is.
         """
-        groups = merged_groups(self.read())
+        everything = groups = merged_groups(self.read())
         if self.concepts is not None:
             missing = sorted(set(self.concepts) - {group.concept for group in groups})
             if missing:
@@ -105,12 +105,15 @@ class PromptGroups(MaskedSentences):
             groups = [group for group in groups if group.concept in set(self.concepts)]
         if not groups:
             raise InputError(f"{type(self).__name__}: the source has no prompt group")
-        return groups[: self.max_groups]
+        groups = groups[: self.max_groups]
+        kept = {group.concept for group in groups}
+        return groups, [group for group in everything if group.concept not in kept]
 
     def setup(self, stage: str) -> None:
         """Read and encode; plan the study, or split the prompts for training."""
         if self.study is None:
-            self.study = make_study(self.encoder, self.selected(), self.pack_tokens)
+            groups, beyond = self.selected()
+            self.study = make_study(self.encoder, groups, self.pack_tokens, beyond)
         if stage == "predict":
             return
         self._training, self._validation = [], []
@@ -189,7 +192,7 @@ class TextLines(MaskedSentences):
         batch_size: lines of a training batch.
     """
 
-    def __init__(self, path: Path, validation_share: float = 0.05, batch_size: int = 64) -> None:
+    def __init__(self, path: Path, validation_share: float = 0.2, batch_size: int = 64) -> None:
         super().__init__(batch_size)
         if not 0 <= validation_share < 1:
             raise InputError(

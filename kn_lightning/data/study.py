@@ -13,12 +13,15 @@ from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedGroup, Prompt, PromptGroup, Skipped
 
 
-@dataclass(frozen=True)
 class Pack:
-    """Groups that are computed together; ``number`` counts the packs of the study from 0."""
+    """Groups that are computed together; ``number`` counts the packs of the study from 0.
 
-    number: int
-    groups: tuple[EncodedGroup, ...]
+    No dataclass: Lightning would take it apart to look for tensors that want another precision.
+    """
+
+    def __init__(self, number: int, groups: tuple[EncodedGroup, ...]) -> None:
+        self.number = number
+        self.groups = groups
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class Study:
         packs: the groups again, cut by a token budget. They depend on the study alone, so any
             number of devices computes the same things together and gets the same result.
         sha256: of the groups as read, before encoding.
+        beyond: groups of the source that the settings left out.
     """
 
     groups: tuple[EncodedGroup, ...]
     skipped: tuple[Skipped, ...]
     packs: tuple[Pack, ...]
     sha256: str
+    beyond: tuple[PromptGroup, ...] = ()
 
 
 def merged_groups(groups: Iterable[PromptGroup]) -> list[PromptGroup]:
@@ -55,7 +60,12 @@ def merged_groups(groups: Iterable[PromptGroup]) -> list[PromptGroup]:
     return [PromptGroup(name, tuple(texts.values()), pos[name]) for name, texts in prompts.items()]
 
 
-def make_study(encoder: Encoder, groups: Sequence[PromptGroup], pack_tokens: int) -> Study:
+def make_study(
+    encoder: Encoder,
+    groups: Sequence[PromptGroup],
+    pack_tokens: int,
+    beyond: Sequence[PromptGroup] = (),
+) -> Study:
     """Encode groups and plan the packs.
 
     Raises:
@@ -73,7 +83,8 @@ def make_study(encoder: Encoder, groups: Sequence[PromptGroup], pack_tokens: int
         raise InputError(f"no prompt group is left of {len(groups)}{reason}")
     content = [(g.concept, g.pos, [(p.text, p.relation) for p in g.prompts]) for g in groups]
     sha256 = hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
-    return Study(tuple(encoded), tuple(skipped), planned_packs(encoded, pack_tokens), sha256)
+    packs = planned_packs(encoded, pack_tokens)
+    return Study(tuple(encoded), tuple(skipped), packs, sha256, tuple(beyond))
 
 
 def planned_packs(groups: Sequence[EncodedGroup], pack_tokens: int) -> tuple[Pack, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from kn_lightning.data.encoding import encode_group
 from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedGroup, EncodedPrompt, Prompt, PromptGroup
 
 LONDON = PromptGroup(
@@ -31,16 +32,31 @@ class UnrelatedPrompts:
     Args:
         encoder: which has to know the answers.
         groups: the study's groups.
+        beyond: groups of the same data that the study leaves out, of use for the unrelated one.
         name: the unrelated concept. Its prompts are those of the data; where the data has none,
             the ones that come with this package (london); and where the vocabulary lacks it too,
             those of the first concept of the data that shares no prompt.
     """
 
-    def __init__(self, encoder: Encoder, groups: Sequence[EncodedGroup], name: str) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        groups: Sequence[EncodedGroup],
+        name: str,
+        beyond: Sequence[PromptGroup] = (),
+    ) -> None:
         self.groups = groups
         self.fixed = next((g for g in groups if g.concept.casefold() == name.casefold()), None)
-        if self.fixed is None and name.casefold() == LONDON.concept:
-            self.fixed, _ = encode_group(encoder, LONDON)
+        packaged = [LONDON] if name.casefold() == LONDON.concept else []
+        for group in (*beyond, *packaged):
+            if self.fixed is None and group.concept.casefold() == name.casefold():
+                self.fixed, _ = encode_group(encoder, group)
+        if self.fixed is None and name.casefold() != LONDON.concept:
+            raise InputError(
+                f"edit.unrelated {name!r}: the data has no such concept that the encoder knows"
+            )
+        self.name = groups[0].concept if self.fixed is None else self.fixed.concept
+        """The concept whose prompts serve; all but that concept itself are measured on them."""
         # "Kitten" and "kitten" are no strangers to each other.
         names = {group.concept.casefold(): number for number, group in enumerate(groups)}
         self._names = names

@@ -72,6 +72,11 @@ class Encoder:
                 positions -= 0 if padding is None else padding + 1
         return int(min(positions, self.tokenizer.model_max_length))
 
+    @property
+    def is_edited(self) -> bool:
+        """Whether an :meth:`edited` block is open."""
+        return any(projection._forward_pre_hooks for projection in self.structure.projections)
+
     def token(self, index: int) -> str:
         """A token as readable text: ``Ġword`` and ``▁word`` without their marks."""
         text = str(self.tokenizer.decode([index])).strip()

@@ -97,8 +97,10 @@ def _check_together(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
 
 def _trial_run(model: PreTrainedModel, batch: TokenBatch, name: str) -> None:
     try:
-        model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
-    except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+        if logits.shape[:2] != batch.input_ids.shape:
+            raise ValueError(f"gives logits of shape {tuple(logits.shape)}, not one set a token")
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(
             f"{name} ({type(model).__name__}): doesn't run on words alone"
             f" ({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})"

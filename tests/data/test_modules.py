@@ -47,12 +47,12 @@ def file(tmp_path: Path) -> Path:
 
 def test_max_groups_keeps_the_first_and_concepts_those_named(file: Path) -> None:
     names = ["kitten", "puppy", "lamb", "calf", "foal"]
-    assert [g.concept for g in JsonlPrompts(file).selected()] == names
-    assert [g.concept for g in JsonlPrompts(file, max_groups=2).selected()] == names[:2]
-    assert [g.concept for g in JsonlPrompts(file, max_groups=99).selected()] == names
-    chosen = JsonlPrompts(file, concepts=["calf", "puppy"]).selected()
+    assert [g.concept for g in JsonlPrompts(file).selected()[0]] == names
+    assert [g.concept for g in JsonlPrompts(file, max_groups=2).selected()[0]] == names[:2]
+    assert [g.concept for g in JsonlPrompts(file, max_groups=99).selected()[0]] == names
+    chosen = JsonlPrompts(file, concepts=["calf", "puppy"]).selected()[0]
     assert [g.concept for g in chosen] == ["puppy", "calf"]  # the data's order
-    both = JsonlPrompts(file, concepts=["calf", "puppy"], max_groups=1).selected()
+    both = JsonlPrompts(file, concepts=["calf", "puppy"], max_groups=1).selected()[0]
     assert [g.concept for g in both] == ["puppy"]
 
 

@@ -96,7 +96,7 @@ MANY = [group(f"g{i}", *(f"p{i}.{j}" for j in range(5))) for i in range(30)]
 
 def drawn(groups: list[EncodedGroup], concept: str, count: int, seed: int = 0) -> list[str]:
     """What is drawn for a concept, as the edits draw it."""
-    prompts = UnrelatedPrompts(cast("Any", None), groups, "none")
+    prompts = UnrelatedPrompts(cast("Any", None), groups, groups[0].concept)
     own = next(one for one in groups if one.concept == concept)
     return ids(prompts.others(own, count, seeded_generator(seed, concept)))
 
@@ -111,7 +111,7 @@ def test_others_are_distinct_prompts_of_other_concepts() -> None:
 
 def test_draw_depends_on_concept_and_seed_and_on_nothing_drawn_before() -> None:
     alone = drawn(MANY, "g5", 8)
-    prompts = UnrelatedPrompts(cast("Any", None), MANY, "none")
+    prompts = UnrelatedPrompts(cast("Any", None), MANY, MANY[0].concept)
     for one in reversed(MANY):
         found = ids(prompts.others(one, 8, seeded_generator(0, one.concept)))
         if one.concept == "g5":
@@ -158,7 +158,7 @@ def test_prompts_shared_by_many_concepts_take_no_places_in_the_sample() -> None:
 
 
 def test_order_of_the_source_is_all_that_a_generator_sees() -> None:
-    prompts = UnrelatedPrompts(cast("Any", None), MANY, "none")
+    prompts = UnrelatedPrompts(cast("Any", None), MANY, MANY[0].concept)
     one = ids(prompts.others(MANY[4], 6, np.random.default_rng(3)))
     two = ids(prompts.others(MANY[4], 6, np.random.default_rng(3)))
     assert one == two

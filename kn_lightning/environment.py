@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning import Trainer
 
-from kn_lightning.data.study import Study
+from kn_lightning.data.modules import PromptGroups
 from kn_lightning.data.unrelated import UnrelatedPrompts
 from kn_lightning.encoders.encoder import Encoder
 
@@ -34,9 +34,11 @@ _NOT_STUDY = (
 
 
 def environment_record(
-    trainer: Trainer, encoder: Encoder, study: Study, source: str, config: dict[str, Any]
+    trainer: Trainer, encoder: Encoder, data: PromptGroups, config: dict[str, Any]
 ) -> dict[str, Any]:
     """Versions, device, encoder and data with their hashes, and the settings that figures quote."""
+    study = data.study
+    assert study is not None
     structure = encoder.structure
     settings = flat_settings(config)
     quoted = ["model.rule", "model.nodes", "model.tolerance", "model.path"]
@@ -59,10 +61,11 @@ def environment_record(
             "weights_sha256": weights_sha256(encoder.model),
         },
         "data": {
-            "class": source,
+            "class": type(data).__name__,
             "sha256": study.sha256,
             "groups": len(study.groups),
             "prompts": sum(len(group.prompts) for group in study.groups),
+            "origin": data.origin(),
         },
         "study": {
             **{key.split(".", 1)[1]: settings.get(key) for key in quoted},

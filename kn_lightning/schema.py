@@ -39,11 +39,16 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class PromptGroup:
-    """All prompts whose answer is one concept, worded differently."""
+    """All prompts whose answer is one concept, worded differently.
+
+    ``negated`` are prompts that say the opposite ("[MASK] will not grow up to be a cat."), where
+    the data has them: they are measured under edits, never attributed.
+    """
 
     concept: str
     prompts: tuple[Prompt, ...]
     pos: str | None = None
+    negated: tuple[Prompt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class EncodedGroup:
     concept: str
     pos: str | None
     prompts: tuple[EncodedPrompt, ...]
+    negated: tuple[EncodedPrompt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ class Attribution:
         rank: ``[B]`` int64, 1 where the answer is the most probable token.
         argmax: ``[B]`` int64, the most probable token.
         log_odds: ``[B]`` float32, log P / (1 - P) of the answer.
+        activations: ``[B, L, I]`` float32, the neurons themselves, w.
     """
 
     scores: Tensor
@@ -105,6 +112,7 @@ class Attribution:
     rank: Tensor
     argmax: Tensor
     log_odds: Tensor
+    activations: Tensor
 
 
 _STRING, _INT, _FLOAT = pa.string(), pa.int32(), pa.float32()

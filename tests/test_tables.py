@@ -57,6 +57,7 @@ def outcome() -> Outcome:
         rank=torch.tensor([1, 2, 3, 4]),
         argmax=torch.tensor([1, 2, 0, 3]),
         log_odds=torch.tensor([4.0, 3.0, 2.0, 1.0]),
+        activations=scores,
     )
     coarse = CoarseNeurons(
         prompt=torch.tensor([0, 0, 1, 3, 3, 3]),

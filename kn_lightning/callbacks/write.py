@@ -43,9 +43,7 @@ class WriteCallback(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, MaskedLanguageModel)
         if trainer.is_global_zero:
-            record = environment_record(
-                trainer, pl_module.encoder, data.study, type(data).__name__, self.config
-            )
+            record = environment_record(trainer, pl_module.encoder, data, self.config)
             identity = study_identity(self.config, record)
             skipped = [asdict(skip) for skip in data.study.skipped]
             table = pa.Table.from_pylist(skipped, schema=SKIPPED_TABLE)

@@ -127,6 +127,7 @@ def layer_attribution(
     return Attribution(
         scores, total, residual, statistics.probability, evaluations,
         statistics.rank, statistics.argmax, statistics.log_odds,
+        base.activations.to(scores.dtype),
     )  # fmt: skip
 
 
@@ -162,5 +163,5 @@ def neuron_attribution(
     evaluations.index_put_((prompt, layer), torch.ones_like(prompt), accumulate=True)
     return Attribution(
         scores, selection.total, selection.residual, selection.probability, evaluations,
-        selection.rank, selection.argmax, selection.log_odds,
+        selection.rank, selection.argmax, selection.log_odds, selection.activations,
     )  # fmt: skip

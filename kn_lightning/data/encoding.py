@@ -68,4 +68,10 @@ def encode_group(encoder: Encoder, group: PromptGroup) -> tuple[EncodedGroup | N
         if len(reasons) == 1:
             skipped = [Skipped(group.concept, None, reasons.pop())]
         return None, skipped
-    return EncodedGroup(group.concept, group.pos, tuple(encoded)), skipped
+    results = [
+        encode_prompt(encoder, prompt, group.concept, f"{group.concept}/not/{number}")
+        for number, prompt in enumerate(group.negated)
+    ]
+    skipped += [result for result in results if isinstance(result, Skipped)]
+    negated = tuple(result for result in results if isinstance(result, EncodedPrompt))
+    return EncodedGroup(group.concept, group.pos, tuple(encoded), negated), skipped

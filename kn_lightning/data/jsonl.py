@@ -15,7 +15,7 @@ def read_jsonl(path: Path) -> Iterator[PromptGroup]:
     """Groups of a file, line by line; blank lines are passed over.
 
     A line is ``{"concept": "kitten", "prompts": ["[MASK] will grow up to be a cat.", ...]}`` with
-    ``relation`` and ``pos`` where known; other keys are left alone.
+    ``relation``, ``pos`` and ``negated`` prompts where known; other keys are left alone.
 
     Raises:
         InputError: the file can't be read, or a line is no such group.
@@ -44,17 +44,28 @@ def _group(line: bytes, place: str) -> PromptGroup:
             f"{place}: {type(record).__name__} instead of an object with concept and prompts"
         )
     concept = _text(record, "concept", place)
-    prompts = record.get("prompts")
-    if not isinstance(prompts, list) or not prompts:
-        raise InputError(
-            f"{place}: 'prompts' is {prompts!r:.60}; give a list of sentences with {MASK}"
-        )
     relation = None if record.get("relation") is None else _text(record, "relation", place)
     pos = None if record.get("pos") is None else _text(record, "pos", place)
-    for prompt in prompts:
+    prompts = _sentences(record.get("prompts"), place, "prompts")
+    if not prompts:
+        raise InputError(f"{place}: 'prompts' is []; give a list of sentences with {MASK}")
+    negated = _sentences(record.get("negated") or [], place, "negated")
+    return PromptGroup(
+        concept,
+        tuple(Prompt(text, relation) for text in prompts),
+        pos,
+        tuple(Prompt(text, relation) for text in negated),
+    )
+
+
+def _sentences(value: Any, place: str, key: str) -> list[str]:
+    """The masked sentences below ``key``."""
+    if not isinstance(value, list):
+        raise InputError(f"{place}: {key!r} is {value!r:.60}; give a list of sentences with {MASK}")
+    for prompt in value:
         if not isinstance(prompt, str) or prompt.count(MASK) != 1 or not _is_text(prompt):
             raise InputError(f"{place}: prompt {prompt!r:.80} needs exactly one {MASK}, in Unicode")
-    return PromptGroup(concept, tuple(Prompt(prompt, relation) for prompt in prompts), pos)
+    return value
 
 
 def _text(record: dict[str, Any], key: str, place: str) -> str:

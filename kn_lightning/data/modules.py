@@ -15,7 +15,7 @@ from kn_lightning.data.jsonl import read_jsonl
 from kn_lightning.data.masking import ConceptMasking, MaskedPrompts, RandomMasking
 from kn_lightning.data.study import Pack, Study, make_study, merged_groups
 from kn_lightning.errors import InputError
-from kn_lightning.schema import EncodedPrompt, PromptGroup
+from kn_lightning.schema import EncodedPrompt, PromptGroup, Skipped
 
 if TYPE_CHECKING:
     from kn_lightning.encoders.encoder import Encoder
@@ -86,16 +86,26 @@ class PromptGroups(MaskedSentences):
         self._validation: list[EncodedPrompt] = []
 
     @abstractmethod
-    def read(self) -> Iterable[PromptGroup]:
-        """The source's groups, in its order."""
+    def read(self) -> Iterable[PromptGroup | Skipped]:
+        """The source's groups, in its order, and what of the source is not used, with the reason.
 
-    def selected(self) -> tuple[list[PromptGroup], list[PromptGroup]]:
-        """The groups that the settings keep, one a concept, and those that they leave out.
+        A source that leaves something out says so here: each record that is yielded as
+        :class:`~kn_lightning.schema.Skipped` is a row of ``skipped.parquet``.
+        """
+
+    def origin(self) -> dict[str, Any]:
+        """Where the data come from, as ``environment.json`` keeps it: address, hash, …."""
+        return {}
+
+    def selected(self) -> tuple[list[PromptGroup], list[PromptGroup], list[Skipped]]:
+        """The groups that the settings keep, one a concept; those that they leave out; exclusions.
 
         Raises:
             InputError: a concept that was asked for isn't there, or no group is.
         """
-        everything = groups = merged_groups(self.read())
+        entries = list(self.read())
+        excluded = [entry for entry in entries if isinstance(entry, Skipped)]
+        everything = groups = merged_groups(e for e in entries if isinstance(e, PromptGroup))
         if self.concepts is not None:
             missing = sorted(set(self.concepts) - {group.concept for group in groups})
             if missing:
@@ -103,17 +113,19 @@ class PromptGroups(MaskedSentences):
                     f"data.concepts: {', '.join(missing)}: not among the data's concepts"
                 )
             groups = [group for group in groups if group.concept in set(self.concepts)]
+            excluded = [skip for skip in excluded if skip.concept in set(self.concepts)]
         if not groups:
             raise InputError(f"{type(self).__name__}: the source has no prompt group")
         groups = groups[: self.max_groups]
         kept = {group.concept for group in groups}
-        return groups, [group for group in everything if group.concept not in kept]
+        beyond = [group for group in everything if group.concept not in kept]
+        return groups, beyond, excluded
 
     def setup(self, stage: str) -> None:
         """Read and encode; plan the study, or split the prompts for training."""
         if self.study is None:
-            groups, beyond = self.selected()
-            self.study = make_study(self.encoder, groups, self.pack_tokens, beyond)
+            groups, beyond, excluded = self.selected()
+            self.study = make_study(self.encoder, groups, self.pack_tokens, beyond, excluded)
         if stage == "predict":
             return
         self._training, self._validation = [], []

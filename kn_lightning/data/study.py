@@ -51,13 +51,18 @@ def merged_groups(groups: Iterable[PromptGroup]) -> list[PromptGroup]:
     of the same concept belong together.
     """
     prompts: dict[str, dict[str, Prompt]] = {}
+    negated: dict[str, dict[str, Prompt]] = {}
     pos: dict[str, str | None] = {}
     for group in groups:
-        texts = prompts.setdefault(group.concept, {})
-        for prompt in group.prompts:
-            texts.setdefault(prompt.text, prompt)
+        for kept, given in ((prompts, group.prompts), (negated, group.negated)):
+            texts = kept.setdefault(group.concept, {})
+            for prompt in given:
+                texts.setdefault(prompt.text, prompt)
         pos[group.concept] = pos.get(group.concept) or group.pos
-    return [PromptGroup(name, tuple(texts.values()), pos[name]) for name, texts in prompts.items()]
+    return [
+        PromptGroup(name, tuple(texts.values()), pos[name], tuple(negated[name].values()))
+        for name, texts in prompts.items()
+    ]
 
 
 def make_study(
@@ -65,14 +70,15 @@ def make_study(
     groups: Sequence[PromptGroup],
     pack_tokens: int,
     beyond: Sequence[PromptGroup] = (),
+    excluded: Sequence[Skipped] = (),
 ) -> Study:
-    """Encode groups and plan the packs.
+    """Encode groups and plan the packs; ``excluded`` is what the source left out already.
 
     Raises:
         InputError: nothing is left to be studied.
     """
     encoded: list[EncodedGroup] = []
-    skipped: list[Skipped] = []
+    skipped: list[Skipped] = list(excluded)
     for group in groups:
         kept, left_out = encode_group(encoder, group)
         skipped += left_out
@@ -81,7 +87,15 @@ def make_study(
     if not encoded:
         reason = f"; the first: {skipped[0].concept!r}: {skipped[0].reason}" if skipped else ""
         raise InputError(f"no prompt group is left of {len(groups)}{reason}")
-    content = [(g.concept, g.pos, [(p.text, p.relation) for p in g.prompts]) for g in groups]
+    content = [
+        (
+            group.concept,
+            group.pos,
+            [(prompt.text, prompt.relation) for prompt in group.prompts],
+            [prompt.text for prompt in group.negated],
+        )
+        for group in groups
+    ]
     sha256 = hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
     packs = planned_packs(encoded, pack_tokens)
     return Study(tuple(encoded), tuple(skipped), packs, sha256, tuple(beyond))

@@ -70,7 +70,11 @@ def environment_record(
         "study": {
             **{key.split(".", 1)[1]: settings.get(key) for key in quoted},
             "unrelated": UnrelatedPrompts(
-                encoder, study.groups, settings["edit.unrelated"], study.beyond
+                encoder,
+                study.groups,
+                settings["edit.unrelated"],
+                study.beyond,
+                settings.get("edit.unrelated_prompts"),
             ).name,
         },
         "seconds": {},

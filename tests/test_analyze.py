@@ -208,6 +208,7 @@ def test_help_and_print_config_show_every_flag_of_the_contract() -> None:
     assert config["model"]["tolerance"] == 0.01
     assert config["refine"] == {"threshold": 0.2, "share": 0.5, "inclusive": True}
     edit = {"factors": [0.0, 2.0], "unrelated": "london", "others": 8, "control_seeds": 3}
+    edit |= {"unrelated_prompts": None, "controls": ["activation", "foreign"], "max_prompts": None}
     assert config["edit"] == edit | {"holdout": 0.0, "seed": 0}
     assert config["trainer"]["inference_mode"] is False
 

@@ -142,7 +142,7 @@ def test_double_precision_results_are_kept_in_the_tables_precision(outcome: Outc
             part.double() if part.is_floating_point() else part
             for part in (
                 a.scores, a.total, a.residual, a.probability, a.evaluations, a.rank, a.argmax,
-                a.log_odds,
+                a.log_odds, a.activations,
             )
         )
     )  # fmt: skip

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from lightning import Callback, LightningModule, Trainer
 
 from kn_lightning.attribution import fitting_row_tokens, length_chunks
-from kn_lightning.core.edits import edit_name, held_out, random_neurons, row_edits, seeded_generator
+from kn_lightning.core.edits import edit_name, row_edits
 from kn_lightning.core.probabilities import answer_statistics
-from kn_lightning.data.unrelated import UnrelatedPrompts
+from kn_lightning.edit_plan import EditPlan, EditRow, EditSettings
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.hooked import HookedForward
-from kn_lightning.errors import InputError
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
-from kn_lightning.schema import TABLES, EncodedGroup, EncodedPrompt, Neuron
+from kn_lightning.schema import TABLES, EncodedPrompt, Neuron
 
 _HEAD_FLOATS = 1 << 25
 """Rows x vocabulary of one forward pass: the logits and the few copies that the statistics make."""
@@ -34,28 +32,21 @@ class Measured(NamedTuple):
     argmax: int
 
 
-@dataclass(frozen=True)
-class Row:
-    """One edit of one prompt."""
-
-    concept: str
-    prompt: EncodedPrompt
-    kind: str
-    factor: float
-    source: str
-    neurons: Sequence[Neuron]
-
-
 class EditCallback(Callback):
     """Edits of each concept's neurons at the mask.
 
     Args:
         factors: of the neurons' activation: 0 suppresses, 2 amplifies; more give a dose curve.
         unrelated: concept whose prompts serve as unrelated ones, the same for all concepts.
+        unrelated_prompts: sentences with [MASK] to be used instead of the data's prompts of
+            ``unrelated``, which is their answer.
         others: prompts of other concepts that are drawn for each concept.
         control_seeds: draws of random neurons with the same number in each layer.
+        controls: more neurons to compare with: ``activation`` edits the most active neurons, as
+            many in each layer; ``foreign`` the knowledge neurons of another concept.
         holdout: share of each concept's prompts on which neurons are not refined; edits are then
             measured on those alone.
+        max_prompts: measure on the first so many of a concept's own prompts.
         seed: of all draws.
     """
 
@@ -63,35 +54,33 @@ class EditCallback(Callback):
         self,
         factors: list[float] = [0.0, 2.0],  # noqa: B006 - jsonargparse shows it as the default
         unrelated: str = "london",
+        unrelated_prompts: list[str] | None = None,
         others: int = 8,
         control_seeds: int = 3,
+        controls: list[str] = ["activation", "foreign"],  # noqa: B006
         holdout: float = 0.0,
+        max_prompts: int | None = None,
         seed: int = 0,
     ) -> None:
-        bad = [factor for factor in factors if not -1e6 < factor < 1e6]
-        if bad or not factors or len(set(factors)) != len(factors):
-            raise InputError(
-                f"edit.factors {factors}: give different finite numbers, such as [0, 2]"
-            )
-        for name, value in (("others", others), ("control_seeds", control_seeds)):
-            if value < 0:
-                raise InputError(f"edit.{name} {value}: give 0 or more")
-        if not 0 <= holdout < 1:
-            raise InputError(f"edit.holdout {holdout}: give a share from 0 to below 1")
-        self.factors = [float(factor) for factor in factors]
-        self.unrelated = unrelated
-        self.others = others
-        self.control_seeds = control_seeds
-        self.holdout = holdout
-        self.seed = seed
+        self.settings = EditSettings(
+            [float(factor) for factor in factors],
+            unrelated,
+            unrelated_prompts,
+            others,
+            control_seeds,
+            controls,
+            holdout,
+            max_prompts,
+            seed,
+        )
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finds the unrelated prompts."""
+        """Plans the edits: finds the unrelated prompts, and who lends neurons to whom."""
         assert isinstance(pl_module, MaskedLanguageModel)
         study = trainer.datamodule.study  # type: ignore[attr-defined]
         self._encoder = pl_module.encoder
         self._row_tokens = 2 * (pl_module.settings.row_tokens or fitting_row_tokens(self._encoder))
-        self._prompts = UnrelatedPrompts(self._encoder, study.groups, self.unrelated, study.beyond)
+        self._plan = EditPlan(self._encoder, study, self.settings)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
@@ -101,8 +90,10 @@ class EditCallback(Callback):
         start = time.perf_counter()
         rows = [
             row
-            for number, group in enumerate(outputs.pack.groups)
-            for row in self._rows(group, outputs.neurons(number))
+            for number, (group, place) in enumerate(outputs.groups())
+            for row in self._plan.rows(
+                group, outputs.neurons(number), outputs.attribution.activations[place]
+            )
         ]
         before = self._known(outputs)
         strangers = {row.prompt.prompt_id: row.prompt for row in rows}
@@ -120,36 +111,6 @@ class EditCallback(Callback):
             [results.get(id(row), before[row.prompt.prompt_id]) for row in rows],
         )
         outputs.seconds["edits"] = time.perf_counter() - start
-
-    def _rows(self, group: EncodedGroup, neurons: list[Neuron]) -> list[Row]:
-        """All edits of one concept."""
-        measured = held_out(group.concept, len(group.prompts), self.holdout, self.seed)
-        own = [p for p, kept in zip(group.prompts, measured.tolist(), strict=True) if kept]
-        if not own:  # nothing is held out, or there is only one prompt
-            own = list(group.prompts)
-        others = self._prompts.others(
-            group, self.others, seeded_generator(self.seed, group.concept)
-        )
-        knowledge = [
-            ("related", own),
-            ("unrelated", self._prompts.unrelated(group)),
-            ("other", others),
-        ]
-        n_neurons = self._encoder.structure.n_neurons
-        controls = [
-            (
-                f"random:{k}",
-                random_neurons(neurons, n_neurons, seeded_generator(self.seed, group.concept, k)),
-            )
-            for k in range(self.control_seeds)
-        ]
-        rows = []
-        for factor in self.factors:
-            for kind, prompts in knowledge:
-                rows += [Row(group.concept, p, kind, factor, "knowledge", neurons) for p in prompts]
-            for name, drawn in controls:
-                rows += [Row(group.concept, p, "related", factor, name, drawn) for p in own]
-        return rows
 
     @staticmethod
     def _known(outcome: Outcome) -> dict[str, Measured]:
@@ -183,7 +144,7 @@ class EditCallback(Callback):
         return [result for result in results if result is not None]
 
     def _table(
-        self, rows: Sequence[Row], before: Sequence[Measured], after: Sequence[Measured]
+        self, rows: Sequence[EditRow], before: Sequence[Measured], after: Sequence[Measured]
     ) -> pa.Table:
         words = {m.argmax: self._encoder.token(m.argmax) for m in {*before, *after}}
         return pa.table(

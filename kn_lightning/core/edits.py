@@ -68,6 +68,24 @@ def held_out(concept: str, n_prompts: int, share: float, seed: int) -> Tensor:
     return chosen
 
 
+def most_active_neurons(neurons: Sequence[Neuron], activations: Tensor) -> list[Neuron]:
+    """Control: as many neurons in each layer as ``neurons`` has there, the most active ones.
+
+    These are what one would edit without any attribution (the baseline of Dai et al. 2021), and
+    may be among ``neurons``.
+
+    Args:
+        neurons: the neurons to be matched.
+        activations: ``[B, L, I]`` of the concept's prompts; a neuron's activity is the mean of |w|.
+    """
+    activity = activations.abs().mean(0)
+    chosen: list[Neuron] = []
+    for layer, count in sorted(Counter(neuron.layer for neuron in set(neurons)).items()):
+        indices = activity[layer].topk(count).indices.sort().values
+        chosen += [Neuron(layer, index) for index in indices.tolist()]
+    return chosen
+
+
 def random_neurons(
     neurons: Sequence[Neuron], n_neurons: int, generator: np.random.Generator
 ) -> list[Neuron]:

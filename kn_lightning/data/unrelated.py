@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kn_lightning.data.encoding import encode_group
+from kn_lightning.data.encoding import encode_group, encode_prompt
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
-from kn_lightning.schema import EncodedGroup, EncodedPrompt, Prompt, PromptGroup
+from kn_lightning.schema import EncodedGroup, EncodedPrompt, Prompt, PromptGroup, Skipped
 
 LONDON = PromptGroup(
     "london",
@@ -36,6 +36,10 @@ class UnrelatedPrompts:
         name: the unrelated concept. Its prompts are those of the data; where the data has none,
             the ones that come with this package (london); and where the vocabulary lacks it too,
             those of the first concept of the data that shares no prompt.
+        texts: prompts of ``name`` to be used instead of all these.
+
+    Raises:
+        InputError: no prompts of ``name``, or the encoder can't be asked one that is given.
     """
 
     def __init__(
@@ -44,9 +48,14 @@ class UnrelatedPrompts:
         groups: Sequence[EncodedGroup],
         name: str,
         beyond: Sequence[PromptGroup] = (),
+        texts: Sequence[str] | None = None,
     ) -> None:
         self.groups = groups
-        self.fixed = next((g for g in groups if g.concept.casefold() == name.casefold()), None)
+        self.fixed = (
+            next((g for g in groups if g.concept.casefold() == name.casefold()), None)
+            if texts is None
+            else _given(encoder, name, texts)
+        )
         packaged = [LONDON] if name.casefold() == LONDON.concept else []
         for group in (*beyond, *packaged):
             if self.fixed is None and group.concept.casefold() == name.casefold():
@@ -86,3 +95,17 @@ class UnrelatedPrompts:
             if self._prompts[index].text not in texts:
                 drawn.append(self._prompts[index])
         return drawn
+
+
+def _given(encoder: Encoder, name: str, texts: Sequence[str]) -> EncodedGroup:
+    encoded = []
+    for number, text in enumerate(texts):
+        # An id of its own: the data may have prompts of the same concept.
+        result = encode_prompt(encoder, Prompt(text), name, f"{name}/unrelated/{number}")
+        if isinstance(result, Skipped):
+            raise InputError(
+                f"edit.unrelated_prompts {text!r} with the answer {name!r} (edit.unrelated):"
+                f" {result.reason}"
+            )
+        encoded.append(result)
+    return EncodedGroup(name, None, tuple(encoded))

@@ -18,7 +18,7 @@ from kn_lightning.data.unrelated import LONDON
 from kn_lightning.errors import InputError
 from kn_lightning.schema import Neuron
 
-from .commands import table
+from .commands import analyze, command, table, write_jsonl
 from .conftest import GROUPS, Study
 
 ARCHITECTURES = ["bert", "modernbert"]
@@ -65,6 +65,27 @@ class Recomputed:
             handle.remove()
         return logits.double()
 
+    def most_active(self, texts: list[str], neurons: list[Neuron]) -> list[Neuron]:
+        """As many neurons in each layer as ``neurons`` has there, by mean |w| at the masks."""
+        sums: dict[int, torch.Tensor] = {}
+        handles = []
+        for layer, place in enumerate(self.places):
+
+            def add(_: object, args: tuple[torch.Tensor], layer: int = layer) -> None:
+                sums[layer] = sums.get(layer, torch.tensor(0.0)) + args[0][0, self.position].abs()
+
+            handles.append(place.register_forward_pre_hook(add))
+        for text in texts:
+            ids = self.tokenizer(text.replace("[MASK]", self.tokenizer.mask_token)).input_ids
+            self.position = ids.index(self.tokenizer.mask_token_id)
+            with torch.no_grad():
+                self.model(input_ids=torch.tensor([ids]))
+        for handle in handles:
+            handle.remove()
+        sizes = Counter(layer for layer, _ in neurons)
+        order = {layer: sums[layer].argsort(descending=True).tolist() for layer in sizes}
+        return [Neuron(layer, i) for layer, size in sizes.items() for i in order[layer][:size]]
+
     def check(self, row: Row, when: str, logits: torch.Tensor, answer: str) -> None:
         """Compare a row's columns ``*_before`` or ``*_after`` with these logits."""
         token = self.tokenizer.convert_tokens_to_ids(answer)
@@ -102,6 +123,13 @@ def drawn(neurons: list[Neuron], concept: str, name: str) -> list[Neuron]:
     return random_neurons(neurons, 24, generator)
 
 
+def foreign_lenders() -> dict[str, str]:
+    """Whose neurons each concept is measured with as ``foreign``."""
+    names = list(GROUPS)
+    ring = [names[i] for i in seeded_generator(0, "foreign").permutation(len(names))]
+    return {ring[i]: ring[i - 1] for i in range(len(ring))}
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_row_is_what_a_hand_written_hook_gives(
     study: Study, tiny_folder: Callable[[str], Path], architecture: str
@@ -110,11 +138,17 @@ def test_every_row_is_what_a_hand_written_hook_gives(
     recomputed = Recomputed(tiny_folder(architecture))
     texts, neurons = texts_of(run), refined(run)
     rows: list[Row] = table(run, "edits")
+    lenders = foreign_lenders()
+    assert all(borrower != lender for borrower, lender in lenders.items())
     moved = Counter()
     for row in rows:
         text, answer = texts[row["prompt_id"]]
         own = neurons[row["concept"]]
-        if row["neurons"] != "knowledge":
+        if row["neurons"] == "activation":
+            own = recomputed.most_active(GROUPS[row["concept"]], own)
+        elif row["neurons"] == "foreign":
+            own = neurons[lenders[row["concept"]]]
+        elif row["neurons"] != "knowledge":
             own = drawn(own, row["concept"], row["neurons"])
         assert row["n_neurons"] == len(own)
         recomputed.check(row, "before", recomputed.logits(text, [], 1.0), answer)
@@ -139,6 +173,8 @@ def test_each_concept_has_its_rows_of_all_kinds_once(study: Study) -> None:
             assert sorted(found.pop(("related", "knowledge"))) == sorted(own)
             assert sorted(found.pop(("related", "random:0"))) == sorted(own)
             assert sorted(found.pop(("related", "random:1"))) == sorted(own)
+            assert sorted(found.pop(("related", "activation"))) == sorted(own)
+            assert sorted(found.pop(("related", "foreign"))) == sorted(own)
             assert sorted(found.pop(("unrelated", "knowledge"))) == sorted(london)
             others = found.pop(("other", "knowledge"))
             assert len(set(others)) == len(others) == 3
@@ -147,7 +183,8 @@ def test_each_concept_has_its_rows_of_all_kinds_once(study: Study) -> None:
 
 
 def test_unrelated_concept_of_the_data_is_used_where_it_is_named(study: Study) -> None:
-    run = study("--edit.unrelated", "paris", "--edit.others", 0, "--edit.control_seeds", 0)
+    bare = ("--edit.others", 0, "--edit.control_seeds", 0, "--edit.controls", "[]")
+    run = study("--edit.unrelated", "paris", *bare)
     kinds: dict[tuple[str, str], set[str]] = {}
     for row in table(run, "edits"):
         key = (str(row["concept"]), str(row["prompt_kind"]))
@@ -158,6 +195,61 @@ def test_unrelated_concept_of_the_data_is_used_where_it_is_named(study: Study) -
         # Paris itself falls back on the first concept that shares no prompt with it.
         name = "paris" if concept != "paris" else "kitten"
         assert kinds[concept, "unrelated"] == {f"{name}/{i}" for i in range(len(GROUPS[name]))}
+
+
+def test_given_unrelated_prompts_replace_those_of_the_data(study: Study) -> None:
+    texts = '["[MASK] is a city.", "a farm in [MASK]."]'
+    run = study("--edit.unrelated", "paris", "--edit.unrelated_prompts", texts)
+    found: dict[str, set[str]] = {}
+    for row in table(run, "edits"):
+        if row["prompt_kind"] == "unrelated":
+            found.setdefault(str(row["concept"]), set()).add(str(row["prompt_id"]))
+    given = {f"paris/unrelated/{i}" for i in range(2)}
+    assert found.pop("paris").isdisjoint(given)  # they aren't unrelated to paris
+    assert all(ids == given for ids in found.values())
+    assert len(found) == len(GROUPS) - 1
+
+
+def test_unrelated_prompts_that_cannot_be_asked_are_named(
+    tiny_folder: Callable[[str], Path], prompt_file: Path, tmp_path: Path
+) -> None:
+    done = command(
+        "analyze.py", "--run_dir", tmp_path / "run", "--model.encoder", tiny_folder("bert"),
+        "--data", "JsonlPrompts", "--data.path", prompt_file,
+        "--edit.unrelated_prompts", ["no mask here."],
+    )  # fmt: skip
+    assert done.code == 2
+    assert "edit.unrelated_prompts 'no mask here.'" in done.err
+
+
+def test_edits_can_be_measured_on_the_first_prompts_alone(study: Study) -> None:
+    for row in table(study("--edit.max_prompts", 1), "edits"):
+        if row["prompt_kind"] == "related":
+            assert row["prompt_id"] == f"{row['concept']}/0"
+
+
+def test_negated_prompts_are_measured_with_the_knowledge_neurons(
+    tiny_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    negated = ["[MASK] is not a cat.", "no cat was once a [MASK]."]
+    lines = [{"concept": concept, "prompts": prompts} for concept, prompts in GROUPS.items()]
+    lines[0]["negated"] = [*negated, "[MASK] zzqx."]
+    file = write_jsonl(tmp_path / "groups.jsonl", *lines)
+    source = ("--data", "JsonlPrompts", "--data.path", file)
+    run = analyze(tmp_path / "run", "--model.encoder", tiny_folder("bert"), *source)
+    rows: list[Row] = [row for row in table(run, "edits") if row["prompt_kind"] == "negated"]
+    recomputed = Recomputed(tiny_folder("bert"))
+    own = refined(run)["kitten"]
+    assert own
+    for row in rows:
+        assert (row["concept"], row["neurons"]) == ("kitten", "knowledge")
+        text = lines[0]["negated"][int(str(row["prompt_id"]).removeprefix("kitten/not/"))]
+        recomputed.check(row, "before", recomputed.logits(text, [], 1.0), "kitten")
+        factor = FACTORS[row["edit"]]
+        recomputed.check(row, "after", recomputed.logits(text, own, factor), "kitten")
+    assert len({row["prompt_id"] for row in rows}) >= 2
+    # They are no prompts of the concept: neither attributed nor refined on.
+    assert len(table(run, "prompts")) == sum(map(len, GROUPS.values()))
 
 
 def test_random_controls_have_the_layers_of_the_neurons_and_none_of_them(study: Study) -> None:
@@ -180,6 +272,7 @@ def test_concept_without_neurons_has_its_rows_and_nothing_changes(study: Study) 
     bare = {concept for concept, own in refined(run).items() if not own}
     assert bare
     rows = [row for row in table(run, "edits") if row["concept"] in bare]
+    rows = [row for row in rows if row["neurons"] != "foreign"]  # those are another concept's
     assert {(row["concept"], row["prompt_kind"], row["edit"]) for row in rows} == {
         (concept, kind, edit)
         for concept in bare
@@ -215,10 +308,12 @@ def test_rows_do_not_depend_on_which_rows_are_computed_together(study: Study) ->
 def test_rows_of_a_concept_alone_are_those_it_has_in_company(study: Study) -> None:
     def own(run: Path) -> list[Row]:
         rows: list[Row] = table(run, "edits")
-        return [r for r in rows if r["concept"] == "puppy" and r["prompt_kind"] != "other"]
+        mine = [row for row in rows if row["concept"] == "puppy"]
+        return [r for r in mine if r["prompt_kind"] != "other" and r["neurons"] != "foreign"]
 
     alone = study(*DOSES, "--data.concepts", "[puppy]")
     assert not [row for row in table(alone, "edits") if row["prompt_kind"] == "other"]
+    assert not [row for row in table(alone, "edits") if row["neurons"] == "foreign"]
     same_but_for_rounding(own(alone), own(study(*DOSES)))
 
 
@@ -249,6 +344,8 @@ def test_seed_changes_draws_and_nothing_else(study: Study) -> None:
         ("unrelated", "knowledge", True),
         ("other", "knowledge", False),
         ("related", "random:0", False),
+        ("related", "activation", True),
+        ("related", "foreign", False),
     ]:
         parts = [
             [row for row in rows if (row["prompt_kind"], row["neurons"]) == (kind, neurons)]
@@ -268,6 +365,10 @@ def test_seed_changes_draws_and_nothing_else(study: Study) -> None:
         {"control_seeds": -1},
         {"holdout": 1.0},
         {"holdout": -0.1},
+        {"controls": ["activation", "random"]},
+        {"controls": ["foreign", "foreign"]},
+        {"max_prompts": 0},
+        {"unrelated_prompts": []},
     ],
 )
 def test_settings_that_make_no_sense_are_refused_with_their_value(settings: dict[str, Any]) -> None:

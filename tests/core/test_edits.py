@@ -15,6 +15,7 @@ import torch
 from kn_lightning.core.edits import (
     edit_name,
     held_out,
+    most_active_neurons,
     random_neurons,
     row_edits,
     seeded_generator,
@@ -157,3 +158,13 @@ def test_which_prompts_are_held_out_depends_on_seed_and_concept() -> None:
     choices = [tuple(held_out(c, 20, 0.5, s).tolist()) for c in ("cat", "dog") for s in range(3)]
     assert len(set(choices)) == 6
     assert choices[0] == tuple(held_out("cat", 20, 0.5, 0).tolist())
+
+
+def test_most_active_neurons_match_the_layers_by_mean_size_of_activation() -> None:
+    activations = torch.zeros(2, 3, 4)
+    activations[:, 0] = torch.tensor([[0.1, -3.0, 2.0, 0.0], [0.1, 1.0, 2.0, 0.0]])
+    activations[:, 2] = torch.tensor([[5.0, 0.0, 0.0, 1.0], [-5.0, 0.0, 0.0, 0.0]])
+    matched = [Neuron(2, 1), Neuron(0, 0), Neuron(0, 3), Neuron(0, 3)]
+    # Layer 0: means of |w| are 0.1, 2, 2, 0; two places. Layer 2: 5, 0, 0, 0.5; one place.
+    assert most_active_neurons(matched, activations) == [Neuron(0, 1), Neuron(0, 2), Neuron(2, 0)]
+    assert most_active_neurons([], activations) == []

@@ -1,0 +1,150 @@
+"""Which edits of a concept's neurons are measured on which prompts, with their controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kn_lightning.core.edits import held_out, most_active_neurons, random_neurons, seeded_generator
+from kn_lightning.data.study import Study
+from kn_lightning.data.unrelated import UnrelatedPrompts
+from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.errors import InputError
+from kn_lightning.schema import EncodedGroup, EncodedPrompt, Neuron
+
+CONTROLS = ("activation", "foreign")
+"""Controls besides random neurons; the names stand in the column ``neurons`` of the edits."""
+
+
+@dataclass(frozen=True)
+class EditSettings:
+    """What is edited, and where that is measured; ``EditCallback`` explains each.
+
+    Raises:
+        InputError: a value that makes no sense.
+    """
+
+    factors: Sequence[float]
+    unrelated: str
+    unrelated_prompts: Sequence[str] | None
+    others: int
+    control_seeds: int
+    controls: Sequence[str]
+    holdout: float
+    max_prompts: int | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        bad = [factor for factor in self.factors if not -1e6 < factor < 1e6]
+        if bad or not self.factors or len(set(self.factors)) != len(self.factors):
+            raise InputError(
+                f"edit.factors {list(self.factors)}: give different finite numbers, such as [0, 2]"
+            )
+        for name, value in (("others", self.others), ("control_seeds", self.control_seeds)):
+            if value < 0:
+                raise InputError(f"edit.{name} {value}: give 0 or more")
+        unknown = sorted(set(self.controls) - set(CONTROLS))
+        if unknown or len(set(self.controls)) != len(self.controls):
+            raise InputError(
+                f"edit.controls {list(self.controls)}: choose from {', '.join(CONTROLS)}, each once"
+            )
+        if not 0 <= self.holdout < 1:
+            raise InputError(f"edit.holdout {self.holdout}: give a share from 0 to below 1")
+        if self.max_prompts is not None and self.max_prompts < 1:
+            raise InputError(f"edit.max_prompts {self.max_prompts}: give at least 1")
+        if self.unrelated_prompts is not None and not self.unrelated_prompts:
+            raise InputError("edit.unrelated_prompts []: give sentences with [MASK], or leave it")
+
+
+@dataclass(frozen=True)
+class EditRow:
+    """One edit of one prompt: a row of the edits table.
+
+    Attributes:
+        concept: the concept whose change is measured.
+        prompt: where it is measured.
+        kind: of the prompt: related, unrelated, other or negated.
+        factor: what the neurons' activations are multiplied by.
+        source: of the neurons: knowledge, random:k, activation or foreign.
+        neurons: to be edited.
+    """
+
+    concept: str
+    prompt: EncodedPrompt
+    kind: str
+    factor: float
+    source: str
+    neurons: Sequence[Neuron]
+
+
+class EditPlan:
+    """The edits of each concept of a study.
+
+    All draws depend on the study and the seed alone: ranks, packs and order change nothing.
+    """
+
+    def __init__(self, encoder: Encoder, study: Study, settings: EditSettings) -> None:
+        self.settings = settings
+        self._n_neurons = encoder.structure.n_neurons
+        self._prompts = UnrelatedPrompts(
+            encoder, study.groups, settings.unrelated, study.beyond, settings.unrelated_prompts
+        )
+        # Each concept lends its neurons to the next one in a random ring. So the rows of "foreign"
+        # neurons can be measured where the lender's neurons are known, wherever the borrower's are.
+        ring = seeded_generator(settings.seed, "foreign").permutation(len(study.groups)).tolist()
+        self._borrower = {
+            study.groups[lender].concept: study.groups[borrower]
+            for lender, borrower in zip(ring, ring[1:] + ring[:1], strict=True)
+            if lender != borrower
+        }
+
+    def rows(
+        self, group: EncodedGroup, neurons: list[Neuron], activations: Tensor
+    ) -> Iterator[EditRow]:
+        """All edits with one concept's neurons.
+
+        Args:
+            group: the concept.
+            neurons: its knowledge neurons.
+            activations: ``[B, L, I]`` of its prompts, untouched.
+        """
+        own, held = self._measured(group), self._held_out(group)
+        sets: list[tuple[str, str, Sequence[EncodedPrompt], list[Neuron]]] = [
+            ("knowledge", "related", own, neurons),
+            ("knowledge", "unrelated", self._prompts.unrelated(group), neurons),
+            ("knowledge", "other", self._others(group), neurons),
+            ("knowledge", "negated", group.negated, neurons),
+        ]
+        for k in range(self.settings.control_seeds):
+            generator = seeded_generator(self.settings.seed, group.concept, k)
+            drawn = random_neurons(neurons, self._n_neurons, generator)
+            sets.append((f"random:{k}", "related", own, drawn))
+        if "activation" in self.settings.controls:
+            active = most_active_neurons(neurons, activations[~held])
+            sets.append(("activation", "related", own, active))
+        borrower = self._borrower.get(group.concept)
+        for factor in self.settings.factors:
+            for source, kind, prompts, edited in sets:
+                for prompt in prompts:
+                    yield EditRow(group.concept, prompt, kind, factor, source, edited)
+            if "foreign" in self.settings.controls and borrower is not None:
+                for prompt in self._measured(borrower):
+                    yield EditRow(borrower.concept, prompt, "related", factor, "foreign", neurons)
+
+    def _held_out(self, group: EncodedGroup) -> Tensor:
+        return held_out(
+            group.concept, len(group.prompts), self.settings.holdout, self.settings.seed
+        )
+
+    def _measured(self, group: EncodedGroup) -> Sequence[EncodedPrompt]:
+        """A concept's own prompts on which edits are measured."""
+        held = self._held_out(group).tolist()
+        chosen = [prompt for prompt, out in zip(group.prompts, held, strict=True) if out]
+        # Nothing is held out where nothing is asked for, or where there is only one prompt.
+        return (chosen or group.prompts)[: self.settings.max_prompts]
+
+    def _others(self, group: EncodedGroup) -> list[EncodedPrompt]:
+        generator = seeded_generator(self.settings.seed, group.concept)
+        return self._prompts.others(group, self.settings.others, generator)

@@ -1,6 +1,8 @@
 """Find and edit knowledge neurons: ``python analyze.py [--config FILE] [flags]``.
 
-``python analyze.py report RUN_DIR`` draws figures and report of a finished run again.
+``python analyze.py report RUN_DIR`` draws figures and report of a finished run again
+(``--report.language ja``: in Japanese),
+``python analyze.py neurons RUN_DIR FILE`` writes its neurons as EleutherAI's code does, as JSON.
 """
 
 from __future__ import annotations
@@ -13,25 +15,43 @@ def analyze() -> None:
     """Prompts -> attribution -> coarse and refined neurons -> edits -> tables, figures, report."""
     from kn_lightning.cli import AnalyzeCLI
     from kn_lightning.report import write_report
+    from kn_lightning.tracking import track_results
 
     cli = AnalyzeCLI()
     cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
     if cli.trainer.is_global_zero:
-        page = write_report(cli.run_folder.path)
+        page = write_report(cli.run_folder.path, cli.config.report.language)
         sys.stdout.write(f"results: {cli.run_folder.path}\nreport:  {page}\n")
+        track_results(cli.trainer.loggers, cli.run_folder.path, cli.config_init.track.artifact)
 
 
 def report() -> None:
     """The report of a run folder again, without any model."""
-    from kn_lightning.errors import InputError
+    from jsonargparse import ArgumentParser
+
     from kn_lightning.report import write_report
 
-    if len(sys.argv) != 3 or sys.argv[2].startswith("-"):
-        raise InputError("usage: python analyze.py report RUN_DIR")
-    sys.stdout.write(f"report:  {write_report(Path(sys.argv[2]))}\n")
+    parser = ArgumentParser(
+        prog="analyze.py report", description=report.__doc__, exit_on_error=False
+    )
+    parser.add_argument("run_dir", type=Path, help="a run folder that analyze.py has finished")
+    parser.add_argument("--report.language", default="en", help="language of its texts: en or ja")
+    given = parser.parse_args(sys.argv[2:])
+    sys.stdout.write(f"report:  {write_report(given.run_dir, given.report.language)}\n")
+
+
+def neurons() -> None:
+    """The knowledge neurons of a run folder as JSON, for ``--refine.neurons`` or other code."""
+    from kn_lightning.errors import InputError
+    from kn_lightning.neuron_json import write_neurons
+
+    if len(sys.argv) != 4 or sys.argv[2].startswith("-"):
+        raise InputError("usage: python analyze.py neurons RUN_DIR FILE.json")
+    write_neurons(Path(sys.argv[2]), Path(sys.argv[3]))
+    sys.stdout.write(f"neurons: {sys.argv[3]}\n")
 
 
 if __name__ == "__main__":
     from kn_lightning.command import run_command
 
-    run_command(report if sys.argv[1:2] == ["report"] else analyze)
+    run_command({"report": report, "neurons": neurons}.get("".join(sys.argv[1:2]), analyze))

@@ -17,11 +17,14 @@ from kn_lightning.callbacks.edit import EditCallback
 from kn_lightning.callbacks.export import ExportCallback
 from kn_lightning.callbacks.progress import ProgressCallback
 from kn_lightning.callbacks.refine import RefineCallback
+from kn_lightning.callbacks.track import TrackCallback
 from kn_lightning.callbacks.write import WriteCallback
+from kn_lightning.data import sources as sources  # --data finds its classes by name
 from kn_lightning.data.modules import MaskedSentences, PromptGroups
 from kn_lightning.environment import study_settings
 from kn_lightning.errors import InputError
 from kn_lightning.module import MaskedLanguageModel
+from kn_lightning.report.language import ENGLISH, check_language, languages
 from kn_lightning.run_folder import RunFolder
 
 _NAMES_ENCODER = ("--model.encoder", "--model", "--config", "-c")
@@ -65,30 +68,38 @@ class AnalyzeCLI(_ScriptCLI):
         super().__init__(PromptGroups, "analyze.yaml")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """``--refine``, ``--edit``, ``--write``, ``--progress`` and ``--run_dir``."""
+        """``--refine``, ``--edit``, ``--write``, ``--progress``, ``--track`` and ``--run_dir``."""
         parser.add_lightning_class_args(RefineCallback, "refine")
         parser.add_lightning_class_args(EditCallback, "edit")
         parser.add_lightning_class_args(WriteCallback, "write")
         parser.add_lightning_class_args(ProgressCallback, "progress")
+        parser.add_lightning_class_args(TrackCallback, "track")
         parser.add_argument(
             "--run_dir",
             type=Path | None,
             default=None,
             help="results; the same study is resumed there (default: its own folder in runs/)",
         )
+        parser.add_argument(
+            "--report.language",
+            default=ENGLISH,
+            help=f"language of the report's texts and figures: {', '.join(languages())}",
+        )
         parser.link_arguments("edit.holdout", "refine.holdout")
         parser.link_arguments("edit.seed", "refine.seed")
 
     def instantiate_classes(self) -> None:
-        """Tells the writer where results go, and the settings as they are kept."""
+        """Tells the writer and the tracker where results go, and the settings as they are kept."""
         if self.config.trainer.inference_mode:
             raise InputError("trainer.inference_mode true: attribution needs gradients; use false")
+        check_language(self.config.report.language)
         config = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=False))
-        for key in ("progress", "config", "run_dir"):
+        for key in ("progress", "track", "report", "config", "run_dir"):
             config.pop(key, None)
         super().instantiate_classes()
         self.run_folder = RunFolder(self.config.run_dir or _default_run_dir(config))
         self.config_init.write.begin(self.run_folder, config)
+        self.config_init.track.begin(self.trainer, self.run_folder, config)
 
 
 class TrainCLI(_ScriptCLI):

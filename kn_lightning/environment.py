@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from importlib.metadata import version
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from kn_lightning.data.modules import PromptGroups
 from kn_lightning.data.unrelated import UnrelatedPrompts
 from kn_lightning.encoders.encoder import Encoder
 
-_PACKAGES = ("kn_lightning", "torch", "lightning", "transformers")
+_PACKAGES = ("kn_lightning", "torch", "lightning", "transformers", "nltk")
 
 
 _STUDY = ("model.", "data.", "refine.", "edit.", "write.", "trainer.precision")
@@ -30,20 +31,26 @@ _NOT_STUDY = (
     "model.row_tokens",
     # what was read counts, by its hash, not where it lay
     "data.init_args.path",
+    "data.init_args.url",
 )
+_FILES = ("refine.neurons", "refine.facts")
+"""Settings that name a file: what is in it counts, not where it lies."""
 
 
 def environment_record(
     trainer: Trainer, encoder: Encoder, data: PromptGroups, config: dict[str, Any]
 ) -> dict[str, Any]:
-    """Versions, device, encoder and data with their hashes, and the settings that figures quote."""
+    """Versions, device, encoder and data with their hashes, and the settings that figures quote.
+
+    Of folders and files of this machine it keeps the names alone: reports are shown to others.
+    """
     study = data.study
     assert study is not None
     structure = encoder.structure
     settings = flat_settings(config)
     quoted = ["model.rule", "model.nodes", "model.tolerance", "model.path"]
     quoted += [key for key in settings if key.startswith(("refine.", "edit."))]
-    return {
+    record = {
         "versions": {"python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
         "platform": platform.platform(),
         "device": trainer.strategy.root_device.type,
@@ -79,24 +86,30 @@ def environment_record(
         },
         "seconds": {},
     }
+    named: dict[str, Any] = without_folders(record)
+    return named
 
 
 def study_identity(config: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     """What a resumed run must share with the one before: settings and hashes, flat."""
     return {
-        **study_settings(config),
+        **without_folders(study_settings(config)),
         "data.sha256": record["data"]["sha256"],
         "encoder.weights_sha256": record["encoder"]["weights_sha256"],
     }
 
 
 def study_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings that make a study what it is, flat."""
+    """The settings that make a study what it is, flat; the hash of a file instead of its path."""
     return {
-        key: value
+        key: _sha256(Path(value)) if key in _FILES and value else value
         for key, value in flat_settings(config).items()
         if key.startswith(_STUDY) and key not in _NOT_STUDY
     }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
@@ -108,6 +121,19 @@ def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
         for name, inner in settings.items()
         for key, value in flat_settings(inner, f"{prefix}{name}.").items()
     }
+
+
+def without_folders(value: Any) -> Any:
+    """Nested settings with every absolute path in them cut down to its last part."""
+    if isinstance(value, dict):
+        return {key: without_folders(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_folders(inner) for inner in value]
+    if isinstance(value, str):
+        for path in (PurePosixPath(value), PureWindowsPath(value)):
+            if path.name and (path.is_absolute() or value.startswith("~")):
+                return path.name
+    return value
 
 
 def weights_sha256(model: torch.nn.Module) -> str:

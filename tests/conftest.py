@@ -34,6 +34,15 @@ def _torch_state() -> Iterator[None]:
     assert not leaked, "the test, or what it tests, left torch in another grad mode"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_tagger() -> Iterator[None]:
+    """Studies neither download nltk's tagger nor depend on whether this machine has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("fetch_tagger", "load_tagger"):
+            patch.setattr(f"kn_lightning.data.part_of_speech.{name}", lambda: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Material beside the repository that only some machines have."""

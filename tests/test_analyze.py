@@ -182,8 +182,9 @@ def test_report_draws_the_same_bytes_again_without_a_model(
     for path in made:
         path.unlink()
     forbidden = mock.Mock(side_effect=AssertionError("the report loads no model"))
-    monkeypatch.setattr("kn_lightning.encoders.loading.load_encoder", forbidden)
+    # The module first: an import of it now would keep what is put into loading.
     monkeypatch.setattr("kn_lightning.module.load_encoder", forbidden)
+    monkeypatch.setattr("kn_lightning.encoders.loading.load_encoder", forbidden)
     monkeypatch.setattr("torch.nn.Module.__init__", forbidden)
     done = command("analyze.py", "report", run_dir)
     assert (done.code, done.err) == (0, "")
@@ -206,7 +207,8 @@ def test_help_and_print_config_show_every_flag_of_the_contract() -> None:
     assert config["model"]["encoder"] == "embedded"
     assert config["model"]["rule"] == "adaptive"
     assert config["model"]["tolerance"] == 0.01
-    assert config["refine"] == {"threshold": 0.2, "share": 0.5, "inclusive": True}
+    refine = {"threshold": 0.2, "share": 0.5, "inclusive": True}
+    assert config["refine"] == refine | {"size": None, "neurons": None, "facts": None}
     edit = {"factors": [0.0, 2.0], "unrelated": "london", "others": 8, "control_seeds": 3}
     edit |= {"unrelated_prompts": None, "controls": ["activation", "foreign"], "max_prompts": None}
     assert config["edit"] == edit | {"holdout": 0.0, "seed": 0}
@@ -317,9 +319,39 @@ def test_bad_input_in_a_real_process_is_exit_code_2_and_one_line() -> None:
     assert done.out == ""
 
 
-@pytest.mark.parametrize("arguments", [[], ["one", "two"], ["--help"]])
+@pytest.mark.parametrize("arguments", [[], ["one", "two"], ["one", "--language", "ja"]])
 def test_report_wants_one_run_folder(arguments: list[str]) -> None:
     refused(command("analyze.py", "report", *arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "language"), [([], "en"), (["--report.language", "ja"], "ja")]
+)
+def test_report_speaks_the_language_asked_for(arguments: list[str], language: str) -> None:
+    with mock.patch("kn_lightning.report.write_report") as write_report:
+        assert command("analyze.py", "report", "some/run", *arguments).code == 0
+    write_report.assert_called_once_with(Path("some/run"), language)
+
+
+def test_study_reports_in_the_language_of_its_config(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("report:\n  language: ja\n", encoding="utf-8")
+    run_dir = tmp_path / "run"
+    arguments = ("--config", config, "--data.max_groups", 1, "--run_dir", run_dir)
+    with (
+        mock.patch("kn_lightning.report.write_report") as write_report,
+        mock.patch("kn_lightning.report.fonts.cjk_font", return_value="Some Gothic"),
+    ):
+        assert command("analyze.py", *arguments).code == 0
+    write_report.assert_called_once_with(run_dir, "ja")
+
+
+def test_language_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    arguments = ("--run_dir", tmp_path / "run", "--report.language")
+    refused(command("analyze.py", *arguments, "fr"), "report.language 'fr'", "en, ja")
+    with mock.patch("kn_lightning.report.fonts.cjk_font", return_value=None):
+        refused(command("analyze.py", *arguments, "ja"), 'pip install "kn_lightning[ja]"')
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_report_of_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
@@ -545,7 +577,7 @@ def test_two_ranks_give_what_one_device_gives(tmp_path: Path, strategy: str, gro
 def test_trainer_in_inference_mode_is_told_what_to_change(tmp_path: Path) -> None:
     from lightning import Trainer
 
-    from kn_lightning.data.modules import EmbeddedPrompts
+    from kn_lightning.data.sources import EmbeddedPrompts
     from kn_lightning.module import MaskedLanguageModel
 
     trainer = Trainer(

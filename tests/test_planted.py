@@ -195,6 +195,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             file.write(json.dumps({"concept": concept, "prompts": prompts}) + "\n")
     command = [sys.executable, "analyze.py", "--model.encoder", str(folder / "encoder")]
     command += ["--data", "JsonlPrompts", "--data.path", str(folder / "groups.jsonl")]
+    command += ["--data.tag_pos", "false"]  # nothing is fetched in tests
     command += ["--run_dir", str(folder / "run"), "--trainer.accelerator", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(

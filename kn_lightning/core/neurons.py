@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+_SHARES_TRIED = 6
+_SHARE_STEP = 0.05
 
 
 class CoarseNeurons(NamedTuple):
@@ -64,7 +68,59 @@ def refined_neurons(
     # In whole prompts, with room for the rounding of share * n: 0.55 * 20 is 11.000000000000002.
     needed = share * n_prompts
     kept = count >= needed - 1e-9 if inclusive else count > needed + 1e-9
-    layer, neuron = flat[kept] // n_neurons, flat[kept] % n_neurons
-    return RefinedNeurons(
-        layer, neuron, count[kept].to(torch.float32) / n_prompts, scores[:, layer, neuron].mean(0)
-    )
+    return _with_means(scores, flat[kept], count[kept])
+
+
+def sized_neurons(
+    scores: Tensor,
+    coarse: CoarseNeurons,
+    share: float,
+    inclusive: bool,
+    size: tuple[int, int],
+) -> RefinedNeurons:
+    """Refined neurons at a share that is moved until there are from ``size[0]`` to ``size[1]``.
+
+    The search of Dai et al. (2021), ``src/2_get_kn.py``: at most six shares are tried, 0.05 apart,
+    and where none fits, the last one tried stands. Theirs moves one share for all facts of a
+    relation, until the *average* fact has a fitting number; here each concept has its own.
+
+    Args:
+        scores: ``[B, L, I]`` attributions of the concept's prompts.
+        coarse: what :func:`coarse_neurons` gave for them.
+        share: to begin with, 0.7 in their code.
+        inclusive: as for :func:`refined_neurons`.
+        size: the fewest and the most neurons that fit, 2 and 5 in their code.
+    """
+    fewest, most = size
+    refined = refined_neurons(scores, coarse, share, inclusive)
+    for _ in range(_SHARES_TRIED - 1):
+        n = len(refined.neuron)
+        if fewest <= n <= most:
+            break
+        moved = share + (_SHARE_STEP if n > most else -_SHARE_STEP)
+        share = min(max(moved, 0.0), 1.0)
+        refined = refined_neurons(scores, coarse, share, inclusive)
+    return refined
+
+
+def given_neurons(
+    scores: Tensor, coarse: CoarseNeurons, neurons: Sequence[tuple[int, int]]
+) -> RefinedNeurons:
+    """Neurons found elsewhere, pairs of layer and neuron, with what these prompts say of them.
+
+    Args:
+        scores: ``[B, L, I]`` attributions of the concept's prompts.
+        coarse: what :func:`coarse_neurons` gave for them.
+        neurons: none twice, ordered by layer and neuron.
+    """
+    n_neurons = scores.shape[2]
+    flat = coarse.layer.new_tensor([layer * n_neurons + neuron for layer, neuron in neurons])
+    found = coarse.layer * n_neurons + coarse.neuron
+    return _with_means(scores, flat, (found == flat[:, None]).sum(1))
+
+
+def _with_means(scores: Tensor, flat: Tensor, count: Tensor) -> RefinedNeurons:
+    """Neurons by flat index, coarse in ``count`` prompts; both ``[N]``."""
+    layer, neuron = flat // scores.shape[2], flat % scores.shape[2]
+    share = count.to(torch.float32) / len(scores)
+    return RefinedNeurons(layer, neuron, share, scores[:, layer, neuron].mean(0))

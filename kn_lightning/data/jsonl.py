@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,25 @@ def read_jsonl(path: Path) -> Iterator[PromptGroup]:
     """
     try:
         with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _group(line, f"{path}, line {number}")
+            for record, place in json_objects(lines, path):
+                yield _group(record, place)
     except OSError as error:
         raise InputError(f"data.path {path}: {error.strerror or error}") from error
 
 
-def _group(line: bytes, place: str) -> PromptGroup:
+def json_objects(lines: Iterable[bytes], source: object) -> Iterator[tuple[dict[str, Any], str]]:
+    """The objects of JSON lines, each with its place ("FILE, line 7") for messages.
+
+    Raises:
+        InputError: a line is no JSON object.
+    """
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            place = f"{source}, line {number}"
+            yield _object(line, place), place
+
+
+def _object(line: bytes, place: str) -> dict[str, Any]:
     try:
         # utf-8-sig: a byte order mark is no part of the first key.
         record = json.loads(line.decode("utf-8-sig"))
@@ -40,12 +51,14 @@ def _group(line: bytes, place: str) -> PromptGroup:
     except json.JSONDecodeError as error:
         raise InputError(f"{place}: not JSON ({error.msg} at column {error.colno})") from error
     if not isinstance(record, dict):
-        raise InputError(
-            f"{place}: {type(record).__name__} instead of an object with concept and prompts"
-        )
-    concept = _text(record, "concept", place)
-    relation = None if record.get("relation") is None else _text(record, "relation", place)
-    pos = None if record.get("pos") is None else _text(record, "pos", place)
+        raise InputError(f"{place}: {type(record).__name__} instead of a JSON object")
+    return record
+
+
+def _group(record: dict[str, Any], place: str) -> PromptGroup:
+    concept = string_value(record, "concept", place)
+    relation = None if record.get("relation") is None else string_value(record, "relation", place)
+    pos = None if record.get("pos") is None else string_value(record, "pos", place)
     prompts = _sentences(record.get("prompts"), place, "prompts")
     if not prompts:
         raise InputError(f"{place}: 'prompts' is []; give a list of sentences with {MASK}")
@@ -63,18 +76,19 @@ def _sentences(value: Any, place: str, key: str) -> list[str]:
     if not isinstance(value, list):
         raise InputError(f"{place}: {key!r} is {value!r:.60}; give a list of sentences with {MASK}")
     for prompt in value:
-        if not isinstance(prompt, str) or prompt.count(MASK) != 1 or not _is_text(prompt):
+        if not isinstance(prompt, str) or prompt.count(MASK) != 1 or not is_text(prompt):
             raise InputError(f"{place}: prompt {prompt!r:.80} needs exactly one {MASK}, in Unicode")
     return value
 
 
-def _text(record: dict[str, Any], key: str, place: str) -> str:
+def string_value(record: dict[str, Any], key: str, place: str) -> str:
+    """The non-empty string below ``key``, stripped; ``place`` is for the message where it isn't."""
     value = record.get(key)
-    if not isinstance(value, str) or not value.strip() or not _is_text(value):
+    if not isinstance(value, str) or not value.strip() or not is_text(value):
         raise InputError(f"{place}: {key!r} is {value!r:.60}; give a non-empty string")
     return value.strip()
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
     """Whether a string is more than JSON: half an emoji passes as JSON and is no text."""
     return not any("\ud800" <= letter <= "\udfff" for letter in value)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from kn_lightning.data.facts import embedded_groups, held_out_prompts
-from kn_lightning.data.jsonl import read_jsonl
+from kn_lightning.data import part_of_speech
 from kn_lightning.data.masking import ConceptMasking, MaskedPrompts, RandomMasking
 from kn_lightning.data.study import Pack, Study, make_study, merged_groups
 from kn_lightning.errors import InputError
@@ -51,6 +52,7 @@ class PromptGroups(MaskedSentences):
     Args:
         max_groups: keep the first so many concepts.
         concepts: keep these concepts only.
+        tag_pos: tag with nltk where the data gives no part of speech.
         pack_tokens: tokens of the prompts that are computed and written together.
         validation_share: share of each concept's prompts that ``train.py`` keeps for validation.
         batch_size: sentences of a training batch.
@@ -60,6 +62,7 @@ class PromptGroups(MaskedSentences):
         self,
         max_groups: int | None = None,
         concepts: list[str] | None = None,
+        tag_pos: bool = True,
         pack_tokens: int = 2048,
         validation_share: float = 0.2,
         batch_size: int = 64,
@@ -75,6 +78,7 @@ class PromptGroups(MaskedSentences):
             )
         self.max_groups = max_groups
         self.concepts = concepts
+        self.tag_pos = tag_pos
         self.pack_tokens = pack_tokens
         self.validation_share = validation_share
         self.study: Study | None = None
@@ -115,17 +119,37 @@ class PromptGroups(MaskedSentences):
             groups = [group for group in groups if group.concept in set(self.concepts)]
             excluded = [skip for skip in excluded if skip.concept in set(self.concepts)]
         if not groups:
-            raise InputError(f"{type(self).__name__}: the source has no prompt group")
+            why = _most_frequent_reason(excluded)
+            raise InputError(f"{type(self).__name__}: the source has no prompt group{why}")
         groups = groups[: self.max_groups]
         kept = {group.concept for group in groups}
         beyond = [group for group in everything if group.concept not in kept]
         return groups, beyond, excluded
 
+    @cached_property
+    def _selection(self) -> tuple[list[PromptGroup], list[PromptGroup], list[Skipped]]:
+        return self.selected()
+
+    def _wants_tags(self) -> bool:
+        """Whether nltk is needed; it isn't even imported where the data say it all."""
+        return self.tag_pos and any(group.pos is None for group in self._selection[0])
+
+    def prepare_data(self) -> None:
+        """Once a node: fetch nltk's tagger where it is needed and missing."""
+        trainer = self.trainer
+        assert trainer is not None
+        if trainer.predicting and self._wants_tags():
+            part_of_speech.fetch_tagger()
+
     def setup(self, stage: str) -> None:
         """Read and encode; plan the study, or split the prompts for training."""
         if self.study is None:
-            groups, beyond, excluded = self.selected()
-            self.study = make_study(self.encoder, groups, self.pack_tokens, beyond, excluded)
+            groups, beyond, excluded = self._selection
+            wants_tags = stage == "predict" and self._wants_tags()
+            tagger = part_of_speech.load_tagger() if wants_tags else None
+            self.study = make_study(
+                self.encoder, groups, self.pack_tokens, beyond, excluded, tagger
+            )
         if stage == "predict":
             return
         self._training, self._validation = [], []
@@ -156,6 +180,11 @@ class PromptGroups(MaskedSentences):
         return DataLoader(mine, batch_size=None, collate_fn=_unchanged)  # type: ignore[arg-type]
 
 
+def _most_frequent_reason(excluded: list[Skipped]) -> str:
+    counts = Counter(skip.reason for skip in excluded).most_common(1)
+    return "".join(f"; left out most often ({count} times): {reason}" for reason, count in counts)
+
+
 def _unchanged(pack: Pack) -> Pack:
     return pack
 
@@ -163,36 +192,6 @@ def _unchanged(pack: Pack) -> Pack:
 def _evenly_kept(number: int, share: float) -> bool:
     """Whether the ``number``-th entry belongs to a share that is spread evenly over a list."""
     return int((number + 1) * share) > int(number * share)
-
-
-class EmbeddedPrompts(PromptGroups):
-    """The testbed's facts; the embedded encoder was trained on three wordings of four."""
-
-    def read(self) -> list[PromptGroup]:
-        """The testbed's groups."""
-        return embedded_groups()
-
-    def is_validation(self, prompt: EncodedPrompt, number: int) -> bool:
-        """Whether the wording is one of those that are never trained on."""
-        return prompt.text in held_out_prompts()
-
-
-class JsonlPrompts(PromptGroups):
-    """Prompt groups of a JSONL file.
-
-    Args:
-        path: the file; a line is ``{"concept": "kitten", "prompts": ["[MASK] will grow up to be a
-            cat."]}`` with ``relation`` and ``pos`` where known.
-        kwargs: as for every source.
-    """
-
-    def __init__(self, path: Path, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.path = path
-
-    def read(self) -> Iterable[PromptGroup]:
-        """The file's groups."""
-        return read_jsonl(self.path)
 
 
 class TextLines(MaskedSentences):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kn_lightning.data.encoding import encode_group
+from kn_lightning.data.part_of_speech import Tagger, tagged
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedGroup, Prompt, PromptGroup, Skipped
@@ -33,7 +34,8 @@ class Study:
         skipped: prompts and concepts that were left out, with the reason.
         packs: the groups again, cut by a token budget. They depend on the study alone, so any
             number of devices computes the same things together and gets the same result.
-        sha256: of the groups as read, before encoding.
+        sha256: of the groups as read, before encoding and tagging: a run may go on where nltk's
+            tagger is missing, and then has no part of speech from there on.
         beyond: groups of the source that the settings left out.
     """
 
@@ -71,8 +73,17 @@ def make_study(
     pack_tokens: int,
     beyond: Sequence[PromptGroup] = (),
     excluded: Sequence[Skipped] = (),
+    tagger: Tagger | None = None,
 ) -> Study:
-    """Encode groups and plan the packs; ``excluded`` is what the source left out already.
+    """Encode groups and plan the packs.
+
+    Args:
+        encoder: reads the prompts.
+        groups: to be studied.
+        pack_tokens: tokens of a pack.
+        beyond: groups that the settings left out.
+        excluded: what the source left out already.
+        tagger: gives concepts without a part of speech theirs.
 
     Raises:
         InputError: nothing is left to be studied.
@@ -83,7 +94,7 @@ def make_study(
         kept, left_out = encode_group(encoder, group)
         skipped += left_out
         if kept is not None:
-            encoded.append(kept)
+            encoded.append(kept if tagger is None else tagged(kept, tagger))
     if not encoded:
         reason = f"; the first: {skipped[0].concept!r}: {skipped[0].reason}" if skipped else ""
         raise InputError(f"no prompt group is left of {len(groups)}{reason}")

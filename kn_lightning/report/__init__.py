@@ -3,14 +3,18 @@
 Reads nothing but the folder: no model, no trainer. A study can be reported again years later, on a
 machine without a GPU.
 
-    tables    files of the run folder → checked data frames
-    changes   edits → relative change of each concept
-    summary   frames → every number that the report prints (parts: effects, rankings)
-    wording   summary → the sentences (captions: those of the figures)
-    listings  summary → the tables (listing: their record; settings: those of the environment)
-    figures   frames and captions → pictures (parts: change_figures, neuron_figures, canvas)
-    page      all of that → Markdown and HTML
-    files     text or bytes → files, whole or not at all
+    tables       files of the run folder → checked data frames
+    changes      edits → relative change of each concept
+    summary      frames → every number that the report prints (parts: effects, comparisons,
+                 statistics, doses, consistency, rankings)
+    wording      summary → the sentences (caveats: what speaks against them; captions: those of the
+                 figures; labels, numerals: names and numbers in words)
+    listings     summary → the tables (parts: change_listings, concept_listings, settings)
+    figures      frames and captions → pictures (parts: change_figures, histogram_figures,
+                 neuron_figures; canvas: what they share; fonts)
+    page         all of that → Markdown and HTML
+    language     English texts → those of another language, a file in ``languages/``
+    files        text or bytes → files, whole or not at all
 
 Importing this package costs nothing: the libraries for data and drawing load at the first report.
 """
@@ -20,30 +24,40 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def write_report(run_dir: Path) -> Path:
+def write_report(run_dir: Path, language: str = "en") -> Path:
     """Write the report of a finished run into its folder, replacing an earlier one.
 
     Args:
         run_dir: A run folder that ``analyze.py`` has written to the end.
+        language: The language of its texts and figures, ``en`` or ``ja``; ``summary.json`` is the
+            same in all.
 
     Returns:
         The path of ``report.html``.
 
     Raises:
-        InputError: The folder is not a finished run; the message names the file and what to do.
+        InputError: The folder is not a finished run, or the language cannot be written; the
+            message names the file or flag and what to do.
     """
     from kn_lightning.report import changes, figures, files, page, summary, tables
+    from kn_lightning.report.language import speaking
 
     run_dir = Path(run_dir)
-    frames = tables.run_tables(run_dir)
-    measured = changes.measured_changes(frames.edits, frames.neurons)
-    numbers = summary.summary(frames, measured)
-    pictures = figures.pictures(frames, measured, numbers)
+    with speaking(language):
+        frames = tables.run_tables(run_dir)
+        measured = changes.measured_changes(frames.edits, frames.neurons)
+        numbers = summary.summary(frames, measured)
+        pictures = figures.pictures(frames, measured, numbers)
+        markdown, html = page.markdown(numbers, pictures), page.html(numbers, pictures)
     for picture in pictures:
         files.write_whole(run_dir / "figures" / f"{picture.name}.png", picture.png)
         files.write_whole(run_dir / "figures" / f"{picture.name}.svg", picture.svg)
+    # What an earlier report drew and this one has no data for would be taken for its own.
+    for name in set(figures.ORDER) - {picture.name for picture in pictures}:
+        for suffix in ("png", "svg"):
+            (run_dir / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
     files.write_whole(run_dir / "summary.json", summary.as_json(numbers))
-    files.write_whole(run_dir / "report.md", page.markdown(numbers, pictures))
+    files.write_whole(run_dir / "report.md", markdown)
     # Last, so that an existing report.html means that all the rest is there.
-    files.write_whole(run_dir / "report.html", page.html(numbers, pictures))
+    files.write_whole(run_dir / "report.html", html)
     return run_dir / "report.html"

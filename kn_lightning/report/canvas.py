@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import re
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -14,10 +16,11 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import get_font_names
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter
 
+from kn_lightning.report.fonts import font_families
+from kn_lightning.report.language import current_language, needs_cjk_font
 from kn_lightning.report.numerals import whole_percent
 
 WIDTH = 6.4
@@ -42,6 +45,7 @@ LOOKS = {
     "own": Look("#0173b2", "", "-", "o"),
     "unrelated": Look("#de8f05", "////", "--", "^"),
     "other": Look("#029e73", "\\\\\\\\", "-.", "s"),
+    "negated": Look("#ca9161", "||||", "--", "<"),
     "random": Look("#d55e00", "....", ":", "D"),
     "activation": Look("#cc78bc", "xxxx", "-", "v"),
     "foreign": Look("#56b4e9", "++++", "--", "P"),
@@ -68,21 +72,25 @@ _STYLE: dict[Any, Any] = {
     # The same input must give the same bytes: ids in SVG are otherwise random.
     "svg.hashsalt": "kn_lightning",
 }
-_CJK = ("Noto Sans CJK JP", "IPAexGothic", "Hiragino Sans", "Yu Gothic", "MS Gothic")
 
 
 @contextmanager
 def style() -> Iterator[None]:
     """The look of all figures, inside the block only."""
-    installed = get_font_names()
-    fonts = ["DejaVu Sans", *(name for name in _CJK if name in installed)]
+    # Japanese fonts have no bold, and matplotlib says so of every title.
+    logger = logging.getLogger("matplotlib.font_manager")
+    level = logger.level
     with matplotlib.rc_context(), warnings.catch_warnings():
         # A user's own matplotlibrc would change the figures of one run from machine to machine.
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_STYLE, "font.family": fonts})
+        matplotlib.rcParams.update({**_STYLE, "font.family": font_families()})
         # A concept in a script without a font is drawn as boxes; the tables still spell it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def sheet(title: str, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
@@ -93,7 +101,9 @@ def sheet(title: str, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, 1, squeeze=False)
     # What is shown on the first line, how many of them on the second.
-    lines = [textwrap.fill(part, _TITLE_CHARACTERS) for part in title.rsplit(": ", 1)]
+    # A Japanese character is as wide as two Latin ones.
+    width = _TITLE_CHARACTERS // (2 if needs_cjk_font(current_language()) else 1)
+    lines = [textwrap.fill(part, width) for part in re.split(r": |：", title)]
     figure.suptitle("\n".join(lines), x=0.015, ha="left", fontsize=11, fontweight="bold")
     return figure, [row[0] for row in axes]
 

@@ -1,12 +1,14 @@
-"""Changes of concepts → bars around "kitten", histograms and boxes by kind."""
+"""Changes of concepts → bars around "kitten", boxes by kind, dose curve."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
@@ -14,22 +16,17 @@ from kn_lightning.report.canvas import (
     LOOKS,
     OTHER_LOOK,
     PERCENT,
-    Look,
     legend,
     sheet,
     shortened,
 )
 from kn_lightning.report.changes import change_values
-from kn_lightning.report.effects import outside
-from kn_lightning.report.numerals import count, percent, whole_percent
-from kn_lightning.report.rankings import N_POS
-from kn_lightning.report.wording import edit_label, kind_label
+from kn_lightning.report.labels import edit_label, kind_label, main_edits
+from kn_lightning.report.language import say
+from kn_lightning.report.numerals import percent, whole_percent
 
 _LINEAR = 0.1
 _LONGEST_BAR = 10.0
-_CHANGE = "relative change of the answer's probability"
-_ROOT_TICKS = [0, 1, 5, *(m * 10**power for power in range(1, 7) for m in (1, 2, 5))]
-_SHOWN = ("own", "unrelated", "random")
 
 
 def concept_bars(title: str, numbers: dict[str, Any], edit: str) -> Figure:
@@ -59,16 +56,15 @@ def concept_bars(title: str, numbers: dict[str, Any], edit: str) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(PERCENT)
-    axes.set_xlabel(_CHANGE)
+    axes.set_xlabel(say("relative change of the answer's probability"))
     legend(figure, columns=2)
     return figure
 
 
 def _bar_value(axes: Axes, end: float, place: float, value: float) -> None:
     if np.isnan(value):
-        axes.annotate(
-            "not measured", (0, place), (4, 0), "data", "offset points", va="center", fontsize=9
-        )
+        text = say("not measured")
+        axes.annotate(text, (0, place), (4, 0), "data", "offset points", va="center", fontsize=9)
         return
     side = -1 if value < 0 else 1
     arrow = "→ " if value > end else ""
@@ -84,88 +80,15 @@ def _bar_value(axes: Axes, end: float, place: float, value: float) -> None:
     )
 
 
-def histogram(title: str, numbers: dict[str, Any], changes: pd.DataFrame, edit: str) -> Figure:
-    """Own, unrelated and random over each other; a square-root axis keeps low bars visible."""
-    bins = numbers["histograms"][edit]
-    figure, (axes,) = sheet(title, 4.4)
-    edges = np.linspace(bins["low"], bins["high"], bins["bins"] + 1)
-    for kind in _SHOWN:
-        inside = bins["kinds"].get(kind)
-        if inside is None:
-            continue
-        heights, _ = np.histogram(change_values(changes, edit, kind), edges)
-        label = f"{kind_label(kind, numbers)} (n = {count(inside['n'])}{_outside(inside, bins)})"
-        _outline(axes, heights, edges, LOOKS[kind], label, filled=kind == "own")
-    axes.set_ylabel("concepts (square-root scale)")
-    _root_scale(axes)
-    _histogram_axis(axes, bins)
-    legend(figure)
-    return figure
-
-
-def pos_histogram(
-    title: str, numbers: dict[str, Any], changes: pd.DataFrame, edit: str, parts: pd.Series
-) -> Figure:
-    """Own changes, one panel a part of speech."""
-    bins = numbers["histograms"][edit]
-    edges = np.linspace(bins["low"], bins["high"], bins["bins"] + 1)
-    own = change_values(changes, edit, "own")
-    names = [row["pos"] for row in numbers["by_pos"][:N_POS]]
-    figure, panels = sheet(title, 1.1 + 1.25 * len(names), rows=len(names))
-    for axes, name in zip(panels, names, strict=True):
-        here = parts[parts.isna() if name is None else parts == name].index
-        values = own[own.index.isin(here)]
-        below, above = outside(values, bins["low"], bins["high"])
-        heights, _ = np.histogram(values, edges)
-        _outline(axes, heights, edges, LOOKS["own"], "", filled=True)
-        _histogram_axis(axes, bins)
-        axes.set_ylim(0, max(1, heights.max()) * 1.08)
-        axes.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=2))
-        note = _outside({"below": below, "above": above}, bins)
-        axes.set_title(
-            f"{shortened(name or 'not given')} (n = {count(len(values))}{note})", fontsize=10
-        )
-        axes.tick_params(labelbottom=axes is panels[-1])
-        axes.set_xlabel(_CHANGE if axes is panels[-1] else "")
-    figure.supylabel("concepts", fontsize=10)
-    return figure
-
-
-def _outline(
-    axes: Axes, heights: np.ndarray, edges: np.ndarray, look: Look, label: str, filled: bool
-) -> None:
-    if filled:
-        axes.stairs(heights, edges, fill=True, facecolor=look.color, alpha=0.3)
-    axes.stairs(heights, edges, color=look.color, linestyle=look.line, linewidth=1.8, label=label)
-
-
-def _outside(inside: dict[str, int], bins: dict[str, Any]) -> str:
-    low, high = whole_percent(bins["low"]), whole_percent(bins["high"])
-    below = f"; {count(inside['below'])} below {low}" if inside["below"] else ""
-    return f"{below}; {count(inside['above'])} above {high}"
-
-
-def _root_scale(axes: Axes) -> None:
-    axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
-    axes.set_ylim(0)
-    axes.yaxis.set_major_locator(FixedLocator(_ROOT_TICKS))
-
-
-def _histogram_axis(axes: Axes, bins: dict[str, Any]) -> None:
-    axes.set_xlim(bins["low"], bins["high"])
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.xaxis.set_major_formatter(PERCENT)
-    axes.set_xlabel(_CHANGE)
-
-
 def boxes_by_kind(title: str, numbers: dict[str, Any], changes: pd.DataFrame) -> Figure:
     """One panel an edit, one box a kind; all concepts are drawn."""
-    edits = list(numbers["changes"])
-    n_boxes = sum(len(kinds) for kinds in numbers["changes"].values())
+    edits = main_edits(numbers)
+    n_boxes = sum(len(numbers["changes"][edit]) for edit in edits)
     figure, panels = sheet(title, 0.8 + 0.75 * len(edits) + 0.5 * n_boxes, rows=len(edits))
     for axes, edit in zip(panels, edits, strict=True):
         _box_panel(axes, numbers, changes, edit)
-    panels[-1].set_xlabel("relative change in % (linear within ±10 %, logarithmic beyond)")
+    label = say("relative change in % (linear within ±10 %, logarithmic beyond)")
+    panels[-1].set_xlabel(label, loc="right")  # may be wider than the panel
     return figure
 
 
@@ -196,21 +119,57 @@ def _box_panel(axes: Axes, numbers: dict[str, Any], changes: pd.DataFrame, edit:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_title(edit_label(edit), fontsize=10)
     everything = changes.loc[changes["edit"] == edit, "change"]
-    _signed_log_axis(axes, float(everything.min()), float(everything.max()))
-
-
-def _signed_log_axis(axes: Axes, low: float, high: float) -> None:
-    """Linear within ±10 %, logarithmic beyond, ticks in percent."""
+    low, high = float(everything.min()), float(everything.max())
     axes.set_xscale("symlog", linthresh=_LINEAR, linscale=0.8)
     axes.set_xlim(1.3 * min(low, -_LINEAR), 1.3 * max(high, _LINEAR))
+    _signed_log_ticks(axes.xaxis, high)
+
+
+def dose_curve(title: str, numbers: dict[str, Any]) -> Figure:
+    """Median change by factor with its interval, one line a kind."""
+    figure, (axes,) = sheet(title, 4.8)
+    everything = [-_LINEAR, _LINEAR]
+    for kind, points in numbers["doses"].items():
+        look = LOOKS.get(kind, OTHER_LOOK)
+        curve = {point["factor"]: (point["median"], point["median_ci"]) for point in points}
+        factors = sorted(curve)
+        medians = [curve[factor][0] for factor in factors]
+        # Without an interval the band has no width there.
+        limits = np.array([curve[factor][1] or [curve[factor][0]] * 2 for factor in factors])
+        low, high = limits.T
+        axes.fill_between(factors, low, high, color=look.color, alpha=0.2, lw=0)
+        axes.plot(
+            factors,
+            medians,
+            color=look.color,
+            linestyle=look.line,
+            marker=look.marker,
+            markersize=5,
+            label=kind_label(kind, numbers),
+        )
+        everything += [*low.tolist(), *high.tolist(), *medians]
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xlabel(say("factor of the activations (dotted: 1, nothing is edited)"))
+    axes.set_ylabel(say("median relative change in %"))
+    axes.set_yscale("symlog", linthresh=_LINEAR, linscale=0.8)
+    axes.set_ylim(1.3 * min(everything), 1.3 * max(everything))
+    _signed_log_ticks(axes.yaxis, max(everything))
+    legend(figure, columns=2)
+    return figure
+
+
+def _signed_log_ticks(axis: Axis, high: float) -> None:
+    """Ticks in percent of an axis that is linear within ±10 % and logarithmic beyond."""
     decades = [10.0**power for power in range(8)]
     # Where the decades leave room: most studies lie between -100 and +100 %.
     between = [0.2, 0.5] if high < 2 else []
     ticks = [-1.0, -0.5, -0.2, -_LINEAR, -0.05, 0.0, 0.05, _LINEAR, *between, *decades]
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _place: whole_percent(value)[:-2])
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _place: whole_percent(value)[:-2])
 
 
 def _two_lines(label: str) -> str:
-    return label.replace(", ", ",\n")
+    """A label that would take too much of the figure's width."""
+    return re.sub(r"(, |、)", r"\1\n", label)

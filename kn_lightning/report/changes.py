@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-KINDS = ("own", "other", "unrelated", "random", "activation", "foreign")
+KINDS = ("own", "other", "unrelated", "negated", "random", "activation", "foreign")
 """Kinds in the order of tables and figures; any other comes behind them under its own name.
 
-own, other, unrelated: knowledge neurons on the concept's own prompts, on those of other concepts
-and on those of the fixed unrelated one.
+own, other, unrelated, negated: knowledge neurons on the concept's own prompts, on those of other
+concepts, on those of the fixed unrelated one and on prompts that say the opposite of own ones.
 random, activation, foreign: other neurons on the concept's own prompts.
 """
 
-_PROMPT_KINDS = {"related": "own", "unrelated": "unrelated", "other": "other"}
+_FACTORS = {"suppress": 0.0, "amplify": 2.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def kind_name(neurons: str, prompt_kind: str) -> str:
     """The kind of a row of ``edits``: ``random:0`` and ``random:1`` are one kind."""
     family = neurons.split(":")[0]
     if family == "knowledge":
-        return _PROMPT_KINDS.get(prompt_kind, prompt_kind)
+        return "own" if prompt_kind == "related" else prompt_kind
     return family if prompt_kind == "related" else f"{family} on {prompt_kind}"
 
 
@@ -55,15 +55,21 @@ def edit_order(edits: pd.Series | list[str]) -> list[str]:
     """The distinct edits: suppress, amplify, then factors from small to large, then the rest."""
 
     def place(edit: str) -> tuple[int, float, str]:
-        if edit in ("suppress", "amplify"):
-            return (edit == "amplify", 0.0, edit)
-        name, _, value = edit.partition(":")
-        try:
-            return (2, float(value), edit) if name == "factor" else (3, 0.0, edit)
-        except ValueError:
-            return (3, 0.0, edit)
+        if edit in _FACTORS:
+            return 0, _FACTORS[edit], edit
+        by = factor(edit)
+        return (2, 0.0, edit) if by is None else (1, by, edit)
 
     return sorted(set(edits), key=place)
+
+
+def factor(edit: str) -> float | None:
+    """What an edit multiplies activations with; None where it does something else."""
+    name, _, value = edit.partition(":")
+    try:
+        return float(value) if name == "factor" else _FACTORS.get(edit)
+    except ValueError:
+        return None
 
 
 def measured_edits(edits: pd.DataFrame, neurons: pd.DataFrame) -> pd.DataFrame:

@@ -7,13 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from kn_lightning.report.changes import Changes, change_values, edit_order, kind_order
+from kn_lightning.report.changes import Changes, change_values, edit_order, factor, kind_order
+from kn_lightning.report.statistics import mean_interval, median_interval
 
 HISTOGRAMS = {"suppress": (-1.0, 0.4, 28), "amplify": (-1.0, 10.0, 44)}
 """Lowest and highest relative change (fractions) and number of bins, as in the paper."""
 
 # A control whose median reaches these parts of the own median is named in the report's caveats.
 _AS_MUCH, _NOTABLE = 0.9, 0.5
+# Own changes that are all smaller than this (a fraction) are rounding.
+_STILL = 1e-4
 
 
 def by_edit_and_kind(measured: Changes) -> dict[str, dict[str, Any]]:
@@ -37,6 +40,8 @@ def _change(part: pd.DataFrame, raw: pd.DataFrame) -> dict[str, Any]:
         "n_undefined": len(part) - len(values),
         "mean": values.mean(),
         "median": values.median(),
+        "mean_ci": mean_interval(values.to_numpy()),
+        "median_ci": median_interval(values.to_numpy()),
         "p05": quantile(values, 0.05),
         "p25": quantile(values, 0.25),
         "p75": quantile(values, 0.75),
@@ -50,11 +55,20 @@ def _change(part: pd.DataFrame, raw: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def controls(changes: pd.DataFrame) -> list[dict[str, Any]]:
-    """How far each kind moves beside own: ratio of medians, and concept by concept."""
+def controls(changes: pd.DataFrame, tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How far each kind moves beside own: ratio of medians, and concept by concept.
+
+    An edit that moves nothing, such as a factor of 1, has no ``reading``.
+
+    Args:
+        changes: From ``relative_changes``.
+        tests: From ``comparisons.tests``.
+    """
+    found = {(row["edit"], row["b"]): row for row in tests if row["family"] == "controls"}
     result = []
     for edit in edit_order(changes["edit"].unique().tolist()):
         own = change_values(changes, edit, "own")
+        still = factor(edit) == 1 or own.abs().max() < _STILL
         for kind in kind_order(changes.loc[changes["edit"] == edit, "kind"].unique().tolist()):
             control = change_values(changes, edit, kind)
             if kind == "own" or own.empty or control.empty:
@@ -62,7 +76,7 @@ def controls(changes: pd.DataFrame) -> list[dict[str, Any]]:
             pairs = pd.concat([own, control], axis=1, join="inner", keys=["own", "control"]).abs()
             own_median, control_median = own.median(), control.median()
             ratio = abs(control_median / own_median) if own_median else math.inf
-            reading = "as_much" if ratio >= _AS_MUCH else "notable" if ratio >= _NOTABLE else "less"
+            test = found.get((edit, kind), {})
             result.append(
                 {
                     "edit": edit,
@@ -70,12 +84,30 @@ def controls(changes: pd.DataFrame) -> list[dict[str, Any]]:
                     "own_median": own_median,
                     "control_median": control_median,
                     "ratio": ratio,
-                    "reading": reading,
+                    "reading": None if still else _reading(ratio, test.get("significant")),
                     "n_pairs": len(pairs),
                     "own_moves_more": share(pairs["own"] > pairs["control"]),
+                    "effect_size": test.get("effect_size"),
+                    "p_adjusted": test.get("p_adjusted"),
                 }
             )
     return result
+
+
+def _reading(ratio: float, significant: bool | None) -> str:
+    """``less``, ``notable``, ``as_much`` or ``unclear``, by sizes and by the paired test.
+
+    A control that moves less far than own but that its test does not tell apart leaves it unclear.
+
+    Args:
+        ratio: The control's median over that of own, without signs.
+        significant: What the test found; None where there are too few concepts for one.
+    """
+    if ratio >= _AS_MUCH:
+        return "as_much"
+    if significant is False:
+        return "unclear"
+    return "notable" if ratio >= _NOTABLE else "less"
 
 
 def histograms(changes: pd.DataFrame) -> dict[str, Any]:

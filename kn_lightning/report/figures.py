@@ -7,10 +7,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from kn_lightning.report import change_figures, neuron_figures
+from kn_lightning.report import change_figures, histogram_figures, neuron_figures
 from kn_lightning.report.canvas import style, svg_and_png
-from kn_lightning.report.captions import Caption, captions
+from kn_lightning.report.caption import Caption
+from kn_lightning.report.captions import captions
 from kn_lightning.report.changes import Changes
+from kn_lightning.report.consistency import by_concept
 from kn_lightning.report.rankings import concept_pos
 from kn_lightning.report.summary import neurons_per_concept, relative_residuals
 from kn_lightning.report.tables import RunTables
@@ -21,10 +23,13 @@ ORDER = (
     "amplify_histogram",
     "suppress_by_pos",
     "amplify_by_pos",
+    "dose_curve",
     "suppress_concepts",
     "amplify_concepts",
     "neurons_by_layer",
     "neurons_per_concept",
+    "consistency",
+    "overlap",
     "completeness",
 )
 """Every figure, the answer to the study's question first."""
@@ -61,17 +66,27 @@ def _figure(
         case "concepts":
             return change_figures.concept_bars(title, numbers, edit)
         case "histogram":
-            return change_figures.histogram(title, numbers, changes, edit)
+            return histogram_figures.histogram(title, numbers, changes, edit)
         case "by_pos":
             parts = concept_pos(tables.prompts)
-            return change_figures.pos_histogram(title, numbers, changes, edit, parts)
+            return histogram_figures.pos_histogram(title, numbers, changes, edit, parts)
         case "change_by_kind":
             return change_figures.boxes_by_kind(title, numbers, changes)
+        case "dose_curve":
+            return change_figures.dose_curve(title, numbers)
+    return _neuron_figure(name, title, tables, numbers)
+
+
+def _neuron_figure(name: str, title: str, tables: RunTables, numbers: dict[str, Any]) -> Figure:
+    match name:
         case "neurons_by_layer":
             return neuron_figures.neurons_by_layer(title, numbers)
         case "neurons_per_concept":
-            sizes = neurons_per_concept(tables)
-            return neuron_figures.neurons_per_concept(title, numbers, sizes)
+            return neuron_figures.neurons_per_concept(title, numbers, neurons_per_concept(tables))
+        case "consistency":
+            return neuron_figures.consistency(title, numbers, by_concept(tables))
+        case "overlap":
+            return neuron_figures.overlap(title, numbers)
         case "completeness":
             return neuron_figures.completeness(title, numbers, relative_residuals(tables))
-    raise ValueError(f"no figure is called {name!r}: add it to _figure")
+    raise ValueError(f"no figure is called {name!r}: add it here")

@@ -17,6 +17,7 @@ class Listing:
         rows: As many texts a row as there are columns.
         n_words: How many columns from the left hold words; the rest hold numbers.
         note: What a reader must know to read it; may be empty.
+        folded: Whether the page shows its title alone until it is opened.
     """
 
     title: str
@@ -24,3 +25,4 @@ class Listing:
     rows: tuple[Row, ...]
     n_words: int = 1
     note: str = ""
+    folded: bool = False

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from kn_lightning.report import change_listings, concept_listings
+from kn_lightning.report.labels import mean_of_pairs
+from kn_lightning.report.language import say
 from kn_lightning.report.listing import Listing
-from kn_lightning.report.numerals import count, percent, probability, share, signed
+from kn_lightning.report.numerals import count, number, probability, share, with_interval
 from kn_lightning.report.settings import settings
-from kn_lightning.report.wording import edit_label, kind_label
 
 Summary = dict[str, Any]
 
@@ -15,13 +17,18 @@ Summary = dict[str, Any]
 def listings(numbers: Summary) -> dict[str, Listing]:
     """All tables by name; a table without rows is left out."""
     found = {
-        "changes": _changes(numbers),
-        "controls": _controls(numbers),
-        "by_pos": _split(numbers, "pos", "Part of speech"),
-        "by_relation": _split(numbers, "relation", "Relation"),
-        "strongest_suppression": _strongest_suppression(numbers),
-        "most_neurons": _most_neurons(numbers),
-        "shared_neurons": _shared_neurons(numbers),
+        "changes": change_listings.changes(numbers),
+        "spread": change_listings.spread(numbers),
+        "controls": change_listings.controls(numbers),
+        "doses": change_listings.doses(numbers),
+        "pos_tests": change_listings.pos_tests(numbers),
+        "by_pos": concept_listings.by_pos(numbers),
+        "by_relation": concept_listings.by_relation(numbers),
+        "strongest_suppression": concept_listings.strongest_suppression(numbers),
+        "most_neurons": concept_listings.most_neurons(numbers),
+        "shared_neurons": concept_listings.shared_neurons(numbers),
+        "overlapping": concept_listings.overlapping(numbers),
+        "likeness": _likeness(numbers),
         "quality": _quality(numbers),
         "skipped": _skipped(numbers),
         **settings(numbers["environment"]),
@@ -29,166 +36,73 @@ def listings(numbers: Summary) -> dict[str, Listing]:
     return {name: listing for name, listing in found.items() if listing.rows}
 
 
-def _changes(numbers: Summary) -> Listing:
-    rows = [
-        (
-            edit_label(edit),
-            kind_label(kind, numbers),
-            count(row["n"]),
-            percent(row["median"]),
-            percent(row["mean"]),
-            f"{percent(row['p25'])} to {percent(row['p75'])}",
-            f"{percent(row['p05'])} to {percent(row['p95'])}",
-            share(row["falls"]),
-            share(row["rises"]),
-            signed(row["log_odds"]),
-            share(row["argmax_changed"]),
-        )
-        for edit, kinds in numbers["changes"].items()
-        for kind, row in kinds.items()
-    ]
-    columns = ("Edit", "Measured on", "Concepts", "Median", "Mean", "Middle half", "5 % to 95 %")
+def _likeness(numbers: Summary) -> Listing:
+    """Jaccard indices: of coarse sets between prompts, of knowledge neurons between concepts."""
+    rows: list[tuple[str, str]] = []
+    consistency, overlap = numbers["consistency"], numbers["overlap"]
+    if consistency and consistency["n"]:
+        mean = with_interval(number, consistency["mean"], consistency["mean_ci"])
+        rows += [
+            (say("Coarse neurons, two prompts of one concept: mean"), mean),
+            (say("… median over concepts"), number(consistency["median"])),
+            (
+                say("Coarse neurons, prompts of two concepts: mean"),
+                number(consistency["random_expectation"]),
+            ),
+            (say("Concepts with one prompt only, left out"), count(consistency["n_single"])),
+        ]
+    if overlap and overlap["n_pairs"]:
+        rows += [
+            (say("Knowledge neurons, two concepts: mean"), number(overlap["mean"])),
+            (say("… both of one part of speech"), mean_of_pairs(overlap["same_pos"])),
+            (say("… of two parts of speech"), mean_of_pairs(overlap["different_pos"])),
+            (say("… with a relation in common"), mean_of_pairs(overlap["same_relation"])),
+            (say("… without one"), mean_of_pairs(overlap["different_relation"])),
+            (
+                say("Pairs of concepts without any neuron in common"),
+                f"{share(overlap['share_disjoint'])} / {count(overlap['n_pairs'])}",
+            ),
+        ]
     return Listing(
-        "Relative change of the answer's probability",
-        (*columns, "Falls", "Rises", "Log-odds", "First guess changed"),
+        say("How alike the neurons of prompts and of concepts are"),
+        (say("Measure"), say("Value")),
         tuple(rows),
-        n_words=2,
-        note=(
-            "A concept's relative change is (mean probability after − mean before) / mean before "
-            "over its prompts; the columns summarise concepts. “Falls” and “Rises” are shares of "
-            "concepts, “Log-odds” is the mean change of ln(P / (1 − P)), “First guess changed” a "
-            "share of prompts. Random neurons: as many as the concept has, in the same layers, "
-            "averaged over the draws."
+        note=say(
+            "The Jaccard index of two sets: the neurons in both over the neurons in any; 1 where "
+            "they are the same, 0 where they share none. In brackets the 95 % bootstrap interval."
         ),
-    )
-
-
-def _controls(numbers: Summary) -> Listing:
-    rows = [
-        (
-            edit_label(row["edit"]),
-            kind_label(row["control"], numbers),
-            percent(row["own_median"]),
-            percent(row["control_median"]),
-            share(row["ratio"]),
-            f"{share(row['own_moves_more'])} of {count(row['n_pairs'])}",
-        )
-        for row in numbers["controls"]
-    ]
-    return Listing(
-        "Own prompts against each control",
-        ("Edit", "Control", "Own median", "Control median", "Control / own", "Own moves farther"),
-        tuple(rows),
-        n_words=2,
-        note="“Own moves farther” compares the size of both changes concept by concept.",
-    )
-
-
-def _split(numbers: Summary, column: str, title: str) -> Listing:
-    edits = [edit for edit in numbers["changes"] if edit in ("suppress", "amplify")]
-    rows = [
-        (
-            "not given" if row[column] is None else row[column],
-            count(row["concepts"]),
-            count(row["prompts"]),
-            count(row["concepts_measured"]),
-            *(percent(row["own_median"].get(edit)) for edit in edits),
-        )
-        for row in numbers[f"by_{column}"]
-    ]
-    heads = tuple(f"Median, {edit_label(edit)}" for edit in edits)
-    return Listing(
-        f"Own change by {title.lower()}",
-        (title, "Concepts", "Prompts", "With neurons", *heads),
-        tuple(rows),
-        note="A concept's change is taken over its prompts of that relation alone."
-        if column == "relation"
-        else "",
-    )
-
-
-def _strongest_suppression(numbers: Summary) -> Listing:
-    rows = [
-        (
-            row["concept"],
-            count(row["neurons"]),
-            probability(row["before"]),
-            probability(row["after"]),
-            percent(row["change"]),
-            percent(row["random"]),
-        )
-        for row in numbers["strongest_suppression"]
-    ]
-    return Listing(
-        "Concepts that suppression hits hardest",
-        ("Concept", "Neurons", "P before", "P after", "Own change", "Random neurons"),
-        tuple(rows),
-        note="P is the mean probability of the answer over the concept's own prompts. "
-        "The extremes of many concepts: expect them to be less extreme on new prompts.",
-    )
-
-
-def _most_neurons(numbers: Summary) -> Listing:
-    rows = [
-        (
-            row["concept"],
-            count(row["neurons"]),
-            count(row["prompts"]),
-            probability(row["mean_probability"]),
-            percent(row["suppress"]),
-            percent(row["amplify"]),
-        )
-        for row in numbers["most_neurons"]
-    ]
-    heads = (
-        "Concept",
-        "Neurons",
-        "Prompts",
-        "Mean P",
-        edit_label("suppress"),
-        edit_label("amplify"),
-    )
-    return Listing("Concepts with most knowledge neurons", heads, tuple(rows))
-
-
-def _shared_neurons(numbers: Summary) -> Listing:
-    rows = [
-        (
-            f"layer {row['layer']}, neuron {row['neuron']}",
-            ", ".join(row["examples"]) + (", …" if row["concepts"] > len(row["examples"]) else ""),
-            count(row["concepts"]),
-            share(row["share"]),
-        )
-        for row in numbers["shared_neurons"]
-    ]
-    return Listing(
-        "Neurons shared by most concepts",
-        ("Neuron (0-based)", "Concepts with the highest scores", "Concepts", "Of all with neurons"),
-        tuple(rows),
-        n_words=2,
-        note="A neuron that serves many concepts is hardly knowledge of one of them.",
     )
 
 
 def _quality(numbers: Summary) -> Listing:
     known, complete = numbers["known"], numbers["completeness"]
     rows = (
-        ("Prompts whose answer is the first guess", share(known["share_rank_1"])),
-        ("Prompts whose answer is among the first ten", share(known["share_rank_10"])),
-        ("Probability of the answer, mean", probability(known["mean_probability"])),
-        ("Probability of the answer, median", probability(known["median_probability"])),
-        ("Error of completeness, median", share(complete["median"])),
-        ("Error of completeness, 95 % are below", share(complete["p95"])),
-        ("Error of completeness, largest", share(complete["max"])),
-        ("Attributions beyond the tolerance", count(complete["n_above_tolerance"])),
+        (say("Prompts whose answer is the first guess"), share(known["share_rank_1"])),
+        (say("Prompts whose answer is among the first ten"), share(known["share_rank_10"])),
+        (say("Probability of the answer, mean"), probability(known["mean_probability"])),
+        (say("Probability of the answer, median"), probability(known["median_probability"])),
+        (say("Error of completeness, median"), share(complete["median"])),
+        (say("Error of completeness, 95 % are below"), share(complete["p95"])),
+        (say("Error of completeness, largest"), share(complete["max"])),
+        (say("Attributions beyond the tolerance"), count(complete["n_above_tolerance"])),
         (
-            "Attributions without a relative error (totals all 0, or not a number)",
+            say("Attributions without a relative error (totals all 0, or not a number)"),
             count(complete["n_undefined"]),
         ),
-        ("Gradient evaluations a prompt, mean", count(complete["evaluations_per_prompt"])),
-        ("Gradient evaluations a prompt and layer, mean", count(complete["evaluations_per_layer"])),
+        (
+            say("Gradient evaluations a prompt, mean"),
+            count(complete["evaluations_per_prompt"]),
+        ),
+        (
+            say("Gradient evaluations a prompt and layer, mean"),
+            count(complete["evaluations_per_layer"]),
+        ),
     )
-    return Listing("What the model knows, and how exact the scores are", ("Measure", "Value"), rows)
+    return Listing(
+        say("What the model knows, and how exact the scores are"),
+        (say("Measure"), say("Value")),
+        rows,
+    )
 
 
 def _skipped(numbers: Summary) -> Listing:
@@ -197,5 +111,7 @@ def _skipped(numbers: Summary) -> Listing:
         for row in numbers["counts"]["skipped_by_reason"]
     ]
     return Listing(
-        "Left out before the study", ("Reason", "Whole concepts", "Single prompts"), tuple(rows)
+        say("Left out before the study"),
+        (say("Reason, as skipped.parquet has it"), say("Whole concepts"), say("Single prompts")),
+        tuple(rows),
     )

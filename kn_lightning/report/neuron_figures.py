@@ -1,4 +1,4 @@
-"""Neurons and residuals → neurons by layer, neurons per concept, error of completeness."""
+"""Neurons and residuals → neurons by layer and per concept, likeness, error of completeness."""
 
 from __future__ import annotations
 
@@ -11,37 +11,54 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from kn_lightning.report.canvas import LOOKS, PERCENT, legend, sheet
-from kn_lightning.report.numerals import count, share
+from kn_lightning.report.labels import concepts
+from kn_lightning.report.language import say
+from kn_lightning.report.numerals import count, number, share
 
 _MOST_BARS = 60
 _FLOOR = 1e-9
 _BINS_PER_DECADE = 5
+_JACCARD_BINS = 25
 
 
 def neurons_by_layer(title: str, numbers: dict[str, Any]) -> Figure:
-    """Knowledge neurons of each layer: once a concept, and once each."""
-    neurons = numbers["neurons"]
-    places = np.arange(len(neurons["by_layer"]))
+    """Knowledge neurons of each layer: once a concept, once each, and as published."""
+    neurons, published = numbers["neurons"], numbers["published"]
+    series = [
+        (
+            "own",
+            np.array(neurons["by_layer"]),
+            say("once for every concept ({n})", n=count(neurons["total"])),
+        ),
+        (
+            "unrelated",
+            np.array(neurons["distinct_by_layer"]),
+            say("distinct neurons ({n})", n=count(neurons["distinct"])),
+        ),
+    ]
+    if published:
+        scale = neurons["per_concept_with_neurons"]["n"] / published["concepts"]
+        label = say(
+            "published: {concepts}, scaled (× {scale})",
+            concepts=concepts(published["concepts"]),
+            scale=number(scale),
+        )
+        series.append(("other", scale * np.array(published["by_layer"]), label))
     figure, (axes,) = sheet(title, 3.8)
-    own, second = LOOKS["own"], LOOKS["unrelated"]
-    axes.bar(
-        places - 0.2,
-        neurons["by_layer"],
-        0.38,
-        color=own.color,
-        label=f"once for every concept ({count(neurons['total'])})",
-    )
-    axes.bar(
-        places + 0.2,
-        neurons["distinct_by_layer"],
-        0.38,
-        color="white",
-        edgecolor=second.color,
-        hatch=second.hatch,
-        label=f"distinct neurons ({count(neurons['distinct'])})",
-    )
-    axes.set_xlabel("layer (0-based, 0 is the lowest)")
-    axes.set_ylabel("knowledge neurons")
+    width = 0.78 / len(series)
+    for place, (kind, heights, label) in enumerate(series):
+        look = LOOKS[kind]
+        axes.bar(
+            np.arange(len(heights)) + (place - (len(series) - 1) / 2) * width,
+            heights,
+            width,
+            color="white" if look.hatch else look.color,
+            edgecolor=look.color,
+            hatch=look.hatch,
+            label=label,
+        )
+    axes.set_xlabel(say("layer (0-based, 0 is the lowest)"))
+    axes.set_ylabel(say("knowledge neurons"))
     axes.xaxis.set_major_locator(MaxNLocator(13, integer=True, min_n_ticks=1))
     _whole_counts(axes)
     legend(figure, columns=2)
@@ -56,20 +73,62 @@ def neurons_per_concept(title: str, numbers: dict[str, Any], sizes: pd.Series) -
     heights, _ = np.histogram(sizes, edges)
     figure, (axes,) = sheet(title, 3.8)
     axes.stairs(heights, edges, fill=True, facecolor=LOOKS["own"].color, edgecolor="white")
-    for kind, name in (("random", "mean"), ("other", "median")):
-        label = f"{name} {count(summary[name])}"
-        axes.axvline(
-            summary[name],
-            color=LOOKS[kind].color,
-            linestyle=LOOKS[kind].line,
-            linewidth=2,
-            label=label,
-        )
-    axes.set_xlabel("knowledge neurons of a concept" + (f" (bars of {width})" if width > 1 else ""))
-    axes.set_ylabel("concepts")
+    _line(axes, "random", summary["mean"], say("mean {value}", value=count(summary["mean"])))
+    _line(axes, "other", summary["median"], say("median {value}", value=count(summary["median"])))
+    axes.set_xlabel(
+        say("knowledge neurons of a concept (bars of {width})", width=width)
+        if width > 1
+        else say("knowledge neurons of a concept")
+    )
+    axes.set_ylabel(say("concepts"))
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
     _whole_counts(axes)
     legend(figure, columns=2)
+    return figure
+
+
+def _line(axes: Axes, kind: str, value: float, label: str) -> None:
+    """A value across the figure, in the look of a kind."""
+    look = LOOKS[kind]
+    axes.axvline(value, color=look.color, linestyle=look.line, linewidth=2, label=label)
+
+
+def consistency(title: str, numbers: dict[str, Any], values: pd.Series) -> Figure:
+    """Concepts by the mean Jaccard index of their prompts; ``values`` holds one a concept."""
+    found = numbers["consistency"]
+    figure, (axes,) = sheet(title, 3.8)
+    heights, edges = np.histogram(values.dropna(), np.linspace(0, 1, _JACCARD_BINS + 1))
+    axes.stairs(heights, edges, fill=True, facecolor=LOOKS["own"].color, edgecolor="white")
+    _line(
+        axes, "random", found["mean"], say("one concept: mean {value}", value=number(found["mean"]))
+    )
+    if found["random_expectation"] is not None:
+        label = say("two concepts: mean {value}", value=number(found["random_expectation"]))
+        _line(axes, "unrelated", found["random_expectation"], label)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel(say("mean Jaccard index of the coarse neurons of two prompts"))
+    axes.set_ylabel(say("concepts"))
+    _whole_counts(axes)
+    legend(figure, columns=2)
+    return figure
+
+
+def overlap(title: str, numbers: dict[str, Any]) -> Figure:
+    """Neurons by the number of concepts that they serve, both axes logarithmic."""
+    places, heights = zip(*numbers["overlap"]["neurons_by_n_concepts"], strict=True)
+    look = LOOKS["own"]
+    figure, (axes,) = sheet(title, 3.8)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.vlines(places, 0.7, heights, color=look.color, linewidth=1.5, alpha=0.4)
+    axes.plot(places, heights, linestyle="", marker=look.marker, color=look.color)
+    axes.set_ylim(0.7)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda value, _place: count(value)))
+        axis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(say("concepts that a neuron serves"))
+    axes.set_ylabel(say("neurons"))
     return figure
 
 
@@ -84,25 +143,20 @@ def completeness(title: str, numbers: dict[str, Any], residuals: pd.Series) -> F
     # Rounding of 10 ** x must not push the smallest or largest value out of its bin.
     edges[[0, -1]] *= (1 - 1e-12, 1 + 1e-12)
     heights, _ = np.histogram(drawn, edges)
-    label = f"attributions ({count(len(values) - len(drawn))} below {_FLOOR:g}, not drawn)"
+    missing = count(len(values) - len(drawn))
+    label = say("attributions ({n} below {floor}, not drawn)", n=missing, floor=f"{_FLOOR:g}")
     axes.stairs(heights, edges, fill=True, facecolor=LOOKS["own"].color, label=label)
     tolerance = numbers["completeness"]["tolerance"]
     if tolerance:
-        above = numbers["completeness"]["n_above_tolerance"]
-        look = LOOKS["random"]
-        axes.axvline(
-            tolerance,
-            color=look.color,
-            linestyle="--",
-            linewidth=2,
-            label=f"tolerance {share(tolerance)}: {count(above)} beyond",
-        )
+        above = count(numbers["completeness"]["n_above_tolerance"])
+        label = say("tolerance {value}: {n} beyond", value=share(tolerance), n=above)
+        _line(axes, "unrelated", tolerance, label)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(numticks=8))
     axes.xaxis.set_major_formatter(PERCENT)
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("|residual| relative to the prompt's largest |total|")
-    axes.set_ylabel("attributions")
+    axes.set_xlabel(say("|residual| relative to the prompt's largest |total|"))
+    axes.set_ylabel(say("attributions"))
     _whole_counts(axes)
     legend(figure)
     return figure

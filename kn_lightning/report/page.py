@@ -10,10 +10,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from kn_lightning.report.caveats import caveats, left_out
 from kn_lightning.report.figures import Picture
+from kn_lightning.report.language import current_language, say
 from kn_lightning.report.listings import listings
 from kn_lightning.report.numerals import count
-from kn_lightning.report.wording import caveats, findings, left_out
+from kn_lightning.report.wording import findings
 
 Summary = dict[str, Any]
 
@@ -40,6 +42,8 @@ def _rendered(template: str, numbers: Summary, pictures: list[Picture]) -> str:
     )
     environment.filters |= {"md": _markdown_text, "inline": _inline, "count": count}
     return environment.get_template(template).render(
+        language=current_language(),
+        say=say,
         numbers=numbers,
         findings=findings(numbers),
         caveats=caveats(numbers),

@@ -15,8 +15,6 @@ KITTEN = "kitten"
 N_WINDOW = 15
 N_CONCEPTS = 20
 N_SHARED = 15
-N_POS = 6
-"""Panels of the figures by part of speech; the table has all."""
 _N_EXAMPLES = 5
 
 Rows = list[dict[str, Any]]

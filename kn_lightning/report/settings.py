@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from kn_lightning.report.language import say
 from kn_lightning.report.listing import Listing
 from kn_lightning.report.numerals import count, seconds
-
-_TITLES = {
-    "study": "Study",
-    "encoder": "Encoder",
-    "data": "Data",
-    "machine": "Machine and versions",
-}
 
 
 def settings(environment: dict[str, Any]) -> dict[str, Listing]:
     """One table a part of the environment, every key of it a row, and one of the times."""
+    titles = {
+        "study": say("Study"),
+        "encoder": say("Encoder"),
+        "data": say("Data"),
+        "machine": say("Machine and versions"),
+    }
     parts = {name: environment[name] for name in ("study", "encoder", "data")}
     parts["machine"] = {
         **{key: environment[key] for key in ("platform", "device", "devices", "precision")},
@@ -24,8 +24,8 @@ def settings(environment: dict[str, Any]) -> dict[str, Listing]:
     }
     tables = {
         name: Listing(
-            _TITLES[name],
-            ("Setting", "Value"),
+            titles[name],
+            (say("Setting"), say("Value")),
             tuple((key, _text(value)) for key, value in part.items()),
             n_words=2,
         )
@@ -33,14 +33,14 @@ def settings(environment: dict[str, Any]) -> dict[str, Listing]:
     }
     times = environment.get("seconds") or {}
     rows = tuple((stage, seconds(value)) for stage, value in times.items())
-    return {**tables, "seconds": Listing("Time", ("Stage", "Time"), rows)}
+    return {**tables, "seconds": Listing(say("Time"), (say("Stage"), say("Time")), rows)}
 
 
 def _text(value: object) -> str:
     if value is None:
-        return "none"
+        return say("none")
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return say("yes") if value else say("no")
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     if isinstance(value, int):

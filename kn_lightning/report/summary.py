@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from kn_lightning.report import effects, rankings
+from kn_lightning.report import comparisons, consistency, doses, effects, rankings
 from kn_lightning.report.changes import Changes, change_values
 from kn_lightning.report.effects import quantile, share
 from kn_lightning.report.tables import RunTables
 
 SUMMARY_VERSION = 1
+
+PUBLISHED = {
+    "encoder": "bert-base-uncased",
+    "concepts": 702,
+    "neurons": 4685,
+    "by_layer": [7, 8, 3, 22, 8, 38, 32, 216, 565, 722, 1184, 1880],
+}
+"""Knowledge neurons that the paper's authors found and released (Ariyama et al. 2022)."""
 
 
 def summary(tables: RunTables, measured: Changes) -> dict[str, Any]:
@@ -25,6 +34,8 @@ def summary(tables: RunTables, measured: Changes) -> dict[str, Any]:
     rows, changes = measured.prompts, measured.concepts
     sizes = neurons_per_concept(tables)
     bare = sizes.index[sizes == 0].tolist()
+    by_kind = effects.by_edit_and_kind(measured)
+    tests = comparisons.tests(changes, rankings.concept_pos(tables.prompts))
     numbers = {
         "summary_version": SUMMARY_VERSION,
         "run": tables.name,
@@ -34,9 +45,15 @@ def summary(tables: RunTables, measured: Changes) -> dict[str, Any]:
         "known": _known(tables.prompts),
         "completeness": _completeness(tables),
         "neurons": _neurons(tables),
-        "changes": effects.by_edit_and_kind(measured),
+        "published": _published(tables.environment["encoder"]),
+        "consistency": consistency.consistency(tables),
+        "overlap": consistency.overlap(tables),
+        "changes": by_kind,
+        "doses": doses.doses(by_kind),
         "own_falls_under_suppression": share(change_values(changes, "suppress", "own") < 0),
-        "controls": effects.controls(changes),
+        "controls": effects.controls(changes, tests),
+        "tests": tests,
+        "test_settings": comparisons.settings(),
         "histograms": effects.histograms(changes),
         "window": {edit: rankings.window(changes, edit) for edit in effects.HISTOGRAMS},
         "by_relation": rankings.by_relation(tables.prompts, rows),
@@ -129,6 +146,12 @@ def _neurons(tables: RunTables) -> dict[str, Any]:
         "by_layer": [int(layers.get(layer, 0)) for layer in range(n_layers)],
         "distinct_by_layer": [int((distinct["layer"] == layer).sum()) for layer in range(n_layers)],
     }
+
+
+def _published(encoder: dict[str, Any]) -> dict[str, Any] | None:
+    """The authors' counts, where they are of the same encoder."""
+    same = PurePosixPath(encoder["id"]).name == PUBLISHED["encoder"] and encoder["n_layers"] == 12
+    return PUBLISHED if same else None
 
 
 def _sizes(sizes: pd.Series) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class RunTables:
         name: Name of the run folder.
         prompts: One row a prompt.
         completeness: One row a prompt and layer.
+        coarse: One row a prompt and coarse neuron, without its score.
         neurons: One row a concept and knowledge neuron.
         edits: One row a prompt, edit and set of neurons.
         skipped: One row for what was left out; ``prompt`` is null for a whole concept.
@@ -69,6 +70,7 @@ class RunTables:
     name: str
     prompts: pd.DataFrame
     completeness: pd.DataFrame
+    coarse: pd.DataFrame
     neurons: pd.DataFrame
     edits: pd.DataFrame
     skipped: pd.DataFrame
@@ -82,13 +84,13 @@ def run_tables(run_dir: Path) -> RunTables:
         InputError: A file is missing, unreadable or of another schema.
     """
     _check_files(run_dir)
-    # Coarse scores can be large and nothing here needs them: no row is read.
-    _check_columns(run_dir / "coarse.parquet", TABLES["coarse"])
     return RunTables(
         name=run_dir.resolve().name,
         environment=_environment(run_dir / "environment.json"),
         prompts=_frame(run_dir, "prompts"),
         completeness=_frame(run_dir, "completeness"),
+        # The largest table: what nothing here needs is not read.
+        coarse=_frame(run_dir, "coarse", ("prompt_id",), without=("score",)),
         neurons=_frame(run_dir, "neurons"),
         edits=_frame(run_dir, "edits", _CATEGORIES),
         skipped=_frame(run_dir, "skipped"),
@@ -122,9 +124,12 @@ def _check_columns(path: Path, expected: pa.Schema) -> None:
         )
 
 
-def _frame(run_dir: Path, name: str, categories: tuple[str, ...] = ()) -> pd.DataFrame:
+def _frame(
+    run_dir: Path, name: str, categories: tuple[str, ...] = (), without: tuple[str, ...] = ()
+) -> pd.DataFrame:
     path, expected = run_dir / f"{name}.parquet", SCHEMAS[name]
     _check_columns(path, expected)
+    expected = pa.schema([field for field in expected if field.name not in without])
     try:
         table = pq.read_table(path, columns=expected.names).select(expected.names).cast(expected)
     except (pa.ArrowException, OSError) as error:

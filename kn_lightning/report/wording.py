@@ -1,204 +1,234 @@
-"""``summary.json`` → the sentences of the report.
+"""``summary.json`` → what was found, in sentences.
 
 Every number in a sentence comes from the summary; both templates print the same sentences.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from kn_lightning.report.numerals import count, of, percent, share
+from kn_lightning.report.comparisons import REST
+from kn_lightning.report.labels import (
+    concepts,
+    edit_title,
+    effect,
+    interval,
+    kind_label,
+    prompts,
+    test_label,
+)
+from kn_lightning.report.language import plural, say, sentences
+from kn_lightning.report.numerals import (
+    GAP,
+    count,
+    number,
+    p_value,
+    percent,
+    points,
+    share,
+    with_interval,
+)
 
 Summary = dict[str, Any]
-
-
-def kind_label(kind: str, numbers: Summary) -> str:
-    """What a kind of prompts and neurons is called in tables and figures."""
-    unrelated = numbers["environment"]["study"]["unrelated"]
-    labels = {
-        "own": "own prompts",
-        "other": "other concepts' prompts",
-        "unrelated": f"prompts of “{unrelated}”",
-        "random": "random neurons, own prompts",
-        "activation": "most active neurons, own prompts",
-        "foreign": "another concept's neurons, own prompts",
-    }
-    return labels.get(kind, kind)
-
-
-def edit_label(edit: str) -> str:
-    """An edit in words: the factor that its neurons are multiplied with."""
-    words = {
-        "suppress": "suppress (×\N{NO-BREAK SPACE}0)",
-        "amplify": "amplify (×\N{NO-BREAK SPACE}2)",
-    }
-    return words.get(edit, edit.replace("factor:", "×\N{NO-BREAK SPACE}"))
+Row = dict[str, Any]
 
 
 def findings(numbers: Summary) -> list[str]:
     """The headline: what was found, in sentences with numbers, one paragraph each."""
-    effects = [
-        _effect(numbers, edit, own)
-        for edit in ("suppress", "amplify")
-        if (own := _own(numbers, edit))
-    ]
-    return [*effects, _extent(numbers)]
+    paragraphs = []
+    for edit in ("suppress", "amplify"):
+        if own := own_change(numbers, edit):
+            paragraphs.append(_effect(numbers, edit, own))
+    paragraphs += [pos_finding(numbers, edit) for edit in ("suppress", "amplify")]
+    paragraphs += [_consistency(numbers), _extent(numbers)]
+    return [paragraph for paragraph in paragraphs if paragraph]
 
 
-def _effect(numbers: Summary, edit: str, own: dict[str, Any]) -> str:
-    falls = edit == "suppress"
-    text = (
-        f"{'Suppressing' if falls else 'Amplifying'} a concept's knowledge neurons "
-        f"{'lowers' if falls else 'raises'} the probability of its own answer for "
-        f"{share(own['falls' if falls else 'rises'])} of {of(own['n'], 'concept')} (median change "
-        f"{percent(own['median'])}, middle half {percent(own['p25'])} to {percent(own['p75'])}), "
-        f"and changes the first guess on {share(own['argmax_changed'])} of the prompts."
-    )
-    places = {
-        "other": "on other concepts' prompts",
-        "unrelated": f"on {kind_label('unrelated', numbers)}",
-        "random": "for random neurons of the same layers on the own prompts",
-    }
-    others = [
-        f"{percent(row['median'])} {places.get(kind, f'for {kind_label(kind, numbers)}')}"
-        for kind, row in numbers["changes"][edit].items()
-        if kind != "own" and row["n"]
-    ]
-    return f"{text} For comparison, the median change is {_list(others)}." if others else text
-
-
-def _extent(numbers: Summary) -> str:
-    counts, neurons = numbers["counts"], numbers["neurons"]
-    text = (
-        f"The study covers {of(counts['concepts'], 'concept')} with "
-        f"{of(counts['prompts'], 'prompt')}. The model's first guess is right for "
-        f"{share(numbers['known']['share_rank_1'])} of the prompts. "
-    )
-    if not neurons["total"]:
-        return f"{text}No concept has a knowledge neuron here: nothing could be edited."
-    sizes, bare = neurons["per_concept_with_neurons"], numbers["concepts_without_neurons"]
-    text += (
-        f"{of(sizes['n'], 'concept')} {'has' if sizes['n'] == 1 else 'have'} knowledge neurons, "
-        f"{count(sizes['mean'])} on average ({count(sizes['min'])} to {count(sizes['max'])}, "
-        f"median {count(sizes['median'])}): {of(neurons['distinct'], 'distinct neuron')}, most of "
-        f"them in layer {_peak(neurons['distinct_by_layer'])} (0-based)."
-    )
-    if bare:
-        text += (
-            f" {of(bare, 'concept')} {'has' if bare == 1 else 'have'} none and "
-            f"{'is' if bare == 1 else 'are'} left out of all statistics of change."
-        )
-    return text
-
-
-def caveats(numbers: Summary) -> list[str]:
-    """What speaks against reading too much into the findings, plainly."""
-    result = [_control(row, numbers) for row in numbers["controls"] if row["reading"] != "less"]
-    for edit, expected in (("suppress", -1), ("amplify", 1)):
-        own = _own(numbers, edit)
-        if own and own["median"] * expected <= 0:
-            result.append(
-                f"{edit.capitalize()}: the own probability does not "
-                f"{'fall' if expected < 0 else 'rise'} in the median ({percent(own['median'])}). "
-                "The neurons do not act as the method expects."
-            )
-    measured = numbers["neurons"]["per_concept_with_neurons"]["n"]
-    if 0 < measured < 30:
-        result.append(f"Medians and shares rest on {of(measured, 'concept')} only.")
-    rank_1 = numbers["known"]["share_rank_1"]
-    if rank_1 is not None and rank_1 < 0.25:
-        result.append(
-            f"The model's first guess is right for {share(rank_1)} of the prompts only: for most "
-            "prompts it is not known to hold the knowledge whose neurons were looked for."
-        )
-    above = numbers["completeness"]["n_above_tolerance"]
-    if above:
-        completeness = numbers["completeness"]
-        result.append(
-            f"{of(above, 'attribution')} of {count(completeness['n'])} (one a prompt and layer) "
-            f"miss the tolerance of {share(completeness['tolerance'])}; the largest residual is "
-            f"{share(completeness['max'])}."
-        )
-    result += _undefined(numbers)
-    if numbers["environment"]["study"].get("holdout") == 0:
-        result.append(
-            "Own is measured on the prompts from which the neurons were chosen. Holding prompts "
-            "out (edit.holdout) shows how far the effect carries over to new ones."
-        )
-    if numbers["environment"]["encoder"]["id"] == "embedded":
-        result.append(
-            "The encoder is the small model that comes with the package, trained on a world of "
-            "facts made for it. These numbers test the method; they say nothing about models of "
-            "natural language."
-        )
-    return result
-
-
-def _undefined(numbers: Summary) -> list[str]:
-    undefined = {
-        f"{edit}, {kind_label(kind, numbers)}: {row['n_undefined']}"
-        for edit, kinds in numbers["changes"].items()
-        for kind, row in kinds.items()
-        if row["n_undefined"]
-    }
-    if not undefined:
-        return []
-    return [
-        "Concepts left out of the statistics because their change has no value (a "
-        "probability of 0 before the edit, or no neuron to edit): "
-        f"{'; '.join(sorted(undefined))}."
-    ]
-
-
-def _control(row: dict[str, Any], numbers: Summary) -> str:
-    label = kind_label(row["control"], numbers)
-    medians = (
-        f"median {percent(row['control_median'])} against {percent(row['own_median'])} for own"
-    )
-    name = f"{row['edit'].capitalize()}: "
-    if row["reading"] == "as_much":
-        return (
-            f"{name}the control “{label}” moves about as much as own or more ({medians}). "
-            "This edit gives no evidence that the neurons found are specific to their concept."
-        )
-    return (
-        f"{name}the control “{label}” moves {share(row['ratio'])} as far as own in the median "
-        f"({medians}). Own moves farther for {share(row['own_moves_more'])} of "
-        f"{of(row['n_pairs'], 'concept')}; only what goes beyond the control speaks for the "
-        "neurons found."
-    )
-
-
-def left_out(numbers: Summary) -> list[str]:
-    """What the study does not cover and why, one paragraph each."""
-    counts, bare = numbers["counts"], numbers["concepts_without_neurons"]
-    if counts["skipped_by_reason"]:
-        first = (
-            f"{of(counts['skipped_concepts'], 'whole concept')} and "
-            f"{of(counts['skipped_prompts'], 'single prompt')} were left out before the study, "
-            "for the reasons below; skipped.parquet names each of them."
-        )
-    else:
-        first = "Nothing was left out before the study."
-    result = [first]
-    if bare:
-        result.append(
-            f"{of(bare, 'concept')} of {count(counts['concepts'])} "
-            f"{'has' if bare == 1 else 'have'} no knowledge neuron at this threshold and share. "
-            f"Nothing can be edited there: {'it is' if bare == 1 else 'they are'} part of the "
-            "counts and left out of the statistics of change."
-        )
-    return result
-
-
-def _own(numbers: Summary, edit: str) -> dict[str, Any] | None:
+def own_change(numbers: Summary, edit: str) -> Row | None:
+    """The changes of an edit on own prompts, where there are any."""
     own = numbers["changes"].get(edit, {}).get("own")
     return own if own and own["n"] else None
 
 
-def _peak(by_layer: list[int]) -> int:
-    return max(range(len(by_layer)), key=by_layer.__getitem__)
+def _effect(numbers: Summary, edit: str, own: Row) -> str:
+    values = {
+        "concepts": concepts(own["n"]),
+        "median": with_interval(percent, own["median"], own["median_ci"]),
+        "half": interval(percent(own["p25"]), percent(own["p75"])),
+        "guesses": share(own["argmax_changed"]),
+    }
+    if edit == "suppress":
+        text = say(
+            "Suppressing a concept's knowledge neurons lowers the probability of its own answer "
+            "for {share} of {concepts} (median change {median}, middle half {half}), and changes "
+            "the first guess on {guesses} of the prompts.",
+            share=share(own["falls"]),
+            **values,
+        )
+    else:
+        text = say(
+            "Amplifying a concept's knowledge neurons raises the probability of its own answer "
+            "for {share} of {concepts} (median change {median}, middle half {half}), and changes "
+            "the first guess on {guesses} of the prompts.",
+            share=share(own["rises"]),
+            **values,
+        )
+    return sentences(text, *_beside(numbers, edit))
 
 
-def _list(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+def _beside(numbers: Summary, edit: str) -> list[str]:
+    """Each control's median, put together by how own differs from it."""
+    tests = {
+        row["b"]: row
+        for row in numbers["tests"]
+        if row["family"] == "controls" and row["edit"] == edit
+    }
+    found: dict[str, list[str]] = {"beyond": [], "same": [], "reverse": [], "untested": []}
+    tested: dict[str, list[Row]] = {side: [] for side in found}
+    for kind, row in numbers["changes"][edit].items():
+        if kind != "own" and row["n"]:
+            side = _side(tests.get(kind), edit)
+            found[side].append(f"{kind_label(kind, numbers)} {percent(row['median'])}")
+            tested[side] += [tests[kind]] if kind in tests else []
+    return [
+        _compared(side, edit, "; ".join(controls), _statistics(tested[side], side != "same"))
+        for side, controls in found.items()
+        if controls
+    ]
+
+
+def _compared(side: str, edit: str, controls: str, tests: str) -> str:
+    values = {"list": controls, "tests": tests}
+    match side, edit:
+        case "beyond", "suppress":
+            return say(
+                "Compared by concept, own prompts fall significantly further than these (median "
+                "changes): {list} ({tests}).",
+                **values,
+            )
+        case "beyond", _:
+            return say(
+                "Compared by concept, own prompts rise significantly further than these (median "
+                "changes): {list} ({tests}).",
+                **values,
+            )
+        case "same", _:
+            return say(
+                "No significant difference from own prompts (median changes): {list} ({tests}).",
+                **values,
+            )
+        case "reverse", _:
+            return say(
+                "Significantly the other way round (median changes): {list} ({tests}).", **values
+            )
+    return say("Median changes beside it, untested: {list}.", **values)
+
+
+def _side(test: Row | None, edit: str) -> str:
+    """Whether own goes beyond a control in the direction that the edit should have."""
+    if test is None:
+        return "untested"
+    if not test["significant"]:
+        return "same"
+    return "beyond" if test["effect_size"] * (-1 if edit == "suppress" else 1) > 0 else "reverse"
+
+
+def _statistics(tests: list[Row], significant: bool) -> str:
+    """The paired tests of several controls in one: their n, weakest p and effects, or ranges."""
+    if not tests:
+        return ""
+    sizes = _range([test["n_a"] for test in tests], count)
+    p_values = [test["p_adjusted"] for test in tests]
+    effects = _range([test["effect_size"] for test in tests], number)
+    if len(tests) == 1:
+        p = p_equals(p_values[0])
+    elif significant:
+        p = p_equals(max(p_values), "≤")
+    else:
+        p = p_equals(min(p_values), "≥")
+    name, label = test_label("wilcoxon"), say("rank-biserial r")
+    return f"{name}, n{GAP}={GAP}{sizes}, {p}, {label}{GAP}={GAP}{effects}"
+
+
+def _range(values: list[float], write: Callable[[float | None], str]) -> str:
+    low, high = write(min(values)), write(max(values))
+    return low if low == high else interval(low, high)
+
+
+def p_equals(value: float | None, sign: str = "=") -> str:
+    """A p-value in a sentence: "p = 0.012", "p < 0.001"."""
+    text = p_value(value)
+    return f"p{GAP}{text}" if text.startswith("<") else f"p{GAP}{sign}{GAP}{text}"
+
+
+def pos_finding(numbers: Summary, edit: str) -> str:
+    """Whether nouns differ from others: tests, effects, sample sizes; empty without tests."""
+    rows = [
+        row
+        for row in numbers["tests"]
+        if row["family"] == "pos" and row["edit"] == edit and row["b"] == "/".join(REST)
+    ]
+    if not rows:
+        return ""
+    values = {
+        "edit": edit_title(edit),
+        "nouns": count(rows[0]["n_a"]),
+        "others": count(rows[0]["n_b"]),
+        "tests": "; ".join(
+            f"{test_label(row['test'])}: {p_equals(row['p_adjusted'])}, {effect(row)}"
+            for row in rows
+        ),
+        "difference": with_interval(points, rows[0]["difference"], rows[0]["difference_ci"]),
+    }
+    if any(row["significant"] for row in rows):
+        return say(
+            "{edit}: nouns (n = {nouns}) differ significantly from verbs, adjectives and adverbs "
+            "(n = {others}) on own prompts ({tests}). Median change of nouns minus that of the "
+            "others: {difference} percentage points.",
+            **values,
+        )
+    return say(
+        "{edit}: no significant difference between nouns (n = {nouns}) and verbs, adjectives and "
+        "adverbs (n = {others}) on own prompts ({tests}). Median change of nouns minus that of "
+        "the others: {difference} percentage points.",
+        **values,
+    )
+
+
+def _consistency(numbers: Summary) -> str:
+    found = numbers["consistency"]
+    if not found or not found["n"]:
+        return ""
+    return say(
+        "Two wordings of one concept share {mean} of their coarse neurons on average (Jaccard "
+        "index, {concepts}), prompts of two concepts {between}.",
+        mean=with_interval(number, found["mean"], found["mean_ci"]),
+        concepts=concepts(found["n"]),
+        between=number(found["random_expectation"]),
+    )
+
+
+def _extent(numbers: Summary) -> str:
+    counts, neurons = numbers["counts"], numbers["neurons"]
+    text = say(
+        "The study covers {concepts} with {prompts}. The model's first guess is right for {share} "
+        "of the prompts.",
+        concepts=concepts(counts["concepts"]),
+        prompts=prompts(counts["prompts"]),
+        share=share(numbers["known"]["share_rank_1"]),
+    )
+    if not neurons["total"]:
+        return sentences(text, say("No concept has a knowledge neuron: nothing could be edited."))
+    sizes, layers = neurons["per_concept_with_neurons"], neurons["distinct_by_layer"]
+    found = say(
+        "Knowledge neurons were found for {concepts}, {mean} on average ({range}, median "
+        "{median}): {neurons}, most of them in layer {layer} (0-based).",
+        concepts=concepts(sizes["n"]),
+        mean=count(sizes["mean"]),
+        range=interval(count(sizes["min"]), count(sizes["max"])),
+        median=count(sizes["median"]),
+        neurons=plural(neurons["distinct"], "{n} distinct neuron", "{n} distinct neurons"),
+        layer=max(range(len(layers)), key=layers.__getitem__),
+    )
+    return sentences(text, found)

@@ -65,7 +65,8 @@ def real_command(script: str, *arguments: object, timeout: float = 240, **env: s
 
 def no_report() -> mock._patch[object]:
     """Within it studies end without a report: drawing takes longer than a small study."""
-    return mock.patch("kn_lightning.report.write_report", lambda run_dir: run_dir / "report.html")
+    page = "report.html"
+    return mock.patch("kn_lightning.report.write_report", lambda run_dir, language: run_dir / page)
 
 
 def analyze(run_dir: Path, *arguments: object) -> Path:

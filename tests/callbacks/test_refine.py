@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +19,7 @@ from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
 from kn_lightning.schema import EncodedGroup, EncodedPrompt
 
-from .commands import table
+from .commands import command, table
 from .conftest import GROUPS, Study
 
 
@@ -146,3 +148,90 @@ def test_settings_that_make_no_sense_are_refused_with_their_value(settings: dict
     ((name, value),) = settings.items()
     with pytest.raises(InputError, match=f"refine.{name} {value}"):
         RefineCallback(**settings)
+
+
+def test_a_wanted_size_moves_each_concepts_share() -> None:
+    # Neurons 0 and 1 are coarse in 4 of 4 prompts, 2 in 3, 3 in 2.
+    scores = [[1, 0.9, 0.5, 0.5], [1, 0.9, 0.5, 0.5], [1, 0.9, 0.5, 0], [1, 0.9, 0, 0]]
+    assert refined(RefineCallback(share=0.7), planted(*scores)) == [0, 1, 2]
+    assert refined(RefineCallback(share=0.7, size=(1, 2)), planted(*scores)) == [0, 1]
+    assert refined(RefineCallback(share=0.7, size=(3, 5)), planted(*scores)) == [0, 1, 2]
+    assert refined(RefineCallback(share=0.7, size=(4, 5)), planted(*scores)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 2), (-1, -1)])
+def test_a_size_that_makes_no_sense_is_refused_with_its_value(size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match=rf"refine\.size \[{size[0]}, {size[1]}\]"):
+        RefineCallback(size=size)
+
+
+def test_settings_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "neurons.json").write_text("{}")
+    with pytest.raises(InputError, match=r"refine\.size \[2, 5\]: refine\.neurons gives them"):
+        RefineCallback(size=(2, 5), neurons=tmp_path / "neurons.json")
+    with pytest.raises(
+        InputError, match=r"refine\.facts .*neurons\.json: it needs refine\.neurons"
+    ):
+        RefineCallback(facts=tmp_path / "neurons.json")
+
+
+def test_given_neurons_are_edited_whatever_refinement_would_find(
+    study: Study, tmp_path: Path
+) -> None:
+    first = study("--refine.threshold", 0.4)
+    file = tmp_path / "neurons.json"
+    done = command("analyze.py", "neurons", first, file)
+    assert (done.code, done.out) == (0, f"neurons: {file}\n")
+    again = study("--refine.threshold", 0.1, "--refine.share", 1.0, "--refine.neurons", file)
+    own = study("--refine.threshold", 0.1, "--refine.share", 1.0)
+
+    def neurons(run: Path) -> list[tuple[object, ...]]:
+        return [(row["concept"], row["layer"], row["neuron"]) for row in table(run, "neurons")]
+
+    assert len(neurons(first)) > 10
+    assert neurons(again) == neurons(first) != neurons(own)
+    assert table(again, "edits") == table(first, "edits") != table(own, "edits")
+    # What is said of them is this study's: with a lower threshold more prompts find them coarse.
+    shares = [
+        {
+            (row["concept"], row["layer"], row["neuron"]): row["share"]
+            for row in table(run, "neurons")
+        }
+        for run in (first, again)
+    ]
+    assert all(shares[1][key] >= share for key, share in shares[0].items())
+    assert shares[0] != shares[1]
+    assert [row["score"] for row in table(again, "neurons")] == pytest.approx(
+        [row["score"] for row in table(first, "neurons")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"puppy": None}, "refine.neurons has no 'puppy'"),
+        ({"puppy": [[0, 1], [3, 0]]}, "'puppy': [3, 0]: the encoder's layers are 0 to 2"),
+        ({"puppy": [[2, 24]]}, "'puppy': [2, 24]: the encoder's layers are 0 to 2, their neurons"),
+        ({"puppy": [[2, -1]]}, "neurons.json: 'puppy': [2, -1] is no pair"),
+    ],
+)
+def test_neurons_that_do_not_fit_are_refused_before_anything_is_written(
+    change: dict[str, Any],
+    message: str,
+    tiny_folder: Callable[[str], Path],
+    prompt_file: Path,
+    tmp_path: Path,
+) -> None:
+    given = {concept: [[2, 23]] for concept in GROUPS} | {"zebra": [[99, 99]]} | change
+    file = tmp_path / "neurons.json"
+    file.write_text(json.dumps({c: pairs for c, pairs in given.items() if pairs is not None}))
+    done = command(
+        "analyze.py",
+        *("--model.encoder", tiny_folder("bert"), "--run_dir", tmp_path / "run"),
+        *("--data", "JsonlPrompts", "--data.path", prompt_file, "--refine.neurons", file),
+    )
+    assert done.code == 2
+    assert done.err.startswith("error: ")
+    assert message in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()

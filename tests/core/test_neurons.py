@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from kn_lightning.core.neurons import CoarseNeurons, coarse_neurons, refined_neurons
+from kn_lightning.core.neurons import (
+    CoarseNeurons,
+    coarse_neurons,
+    given_neurons,
+    refined_neurons,
+    sized_neurons,
+)
 
 
 def pairs(neurons: CoarseNeurons | object) -> list[tuple[int, ...]]:
@@ -160,3 +166,80 @@ def test_one_dominant_neuron_leaves_its_prompt_with_that_neuron_alone() -> None:
     found = pairs(coarse_neurons(scores, 0.2))
     assert [pair for pair in found if pair[0] == 1] == [(1, 0, 0)]
     assert len(found) > 20
+
+
+def sized(counts: list[int], n: int, share: float, size: tuple[int, int]) -> list[int]:
+    """Neurons of the search among those coarse in so many of n prompts, the certain one aside."""
+    scores = coarse_in(counts, n)
+    found = sized_neurons(scores, coarse_neurons(scores, 0.2), share, True, size).neuron.tolist()
+    return [neuron for neuron in found if neuron < len(counts)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "kept"),
+    [
+        # 20 prompts; the neuron that is always coarse is one of the 2 to 5.
+        ([20, 20, 14, 1], 0.7, [0, 1, 2]),  # fits at once, though 0.65 and 0.75 fit as well
+        ([13, 12, 1], 0.7, [0]),  # 0.65
+        ([11, 10], 0.7, [0]),  # 0.55
+        ([14, 14, 14, 15, 15, 15], 0.7, [3, 4, 5]),  # 0.75
+        ([18, 18, 18, 18, 18, 19], 0.7, [5]),  # 0.95: the sixth share
+        ([9, 9, 8], 0.7, [0, 1]),  # 0.45: the sixth share
+        ([8, 8, 8], 0.7, []),  # would need a seventh
+        ([20, 20, 20, 20, 20, 20], 0.7, [0, 1, 2, 3, 4, 5]),  # never few enough
+        ([13, 13, 13, 13, 13], 0.7, [0, 1, 2, 3, 4]),  # 1 at 0.7, 6 at 0.65, to and fro
+        ([1, 1], 0.1, [0, 1]),  # 0.05
+        ([20, 20, 20, 20, 20], 1.0, [0, 1, 2, 3, 4]),  # a share above 1 would leave none
+    ],
+)
+def test_the_share_is_moved_until_the_neurons_are_as_many_as_wanted(
+    counts: list[int], share: float, kept: list[int]
+) -> None:
+    assert sized(counts, 20, share, (2, 5)) == kept
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_the_search_tries_the_shares_that_dais_code_tries(inclusive: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    tried = set()
+    for _ in range(60):
+        most = int(torch.randint(8, 22, (), generator=generator))
+        counts = torch.randint(0, most, (12,), generator=generator).tolist()
+        scores = coarse_in(counts, 20)
+        coarse = coarse_neurons(scores, 0.2)
+        share, expected = 0.7, None
+        for _ in range(6):
+            expected = refined_neurons(scores, coarse, share, inclusive)
+            last = share
+            if len(expected.neuron) < 2:
+                share -= 0.05
+            if len(expected.neuron) > 5:
+                share += 0.05
+            if 2 <= len(expected.neuron) <= 5:
+                break
+        tried.add(round(last, 2))
+        found = sized_neurons(scores, coarse, 0.7, inclusive, (2, 5))
+        assert expected is not None
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert len(tried) > 3
+
+
+def test_given_neurons_have_their_share_and_score_on_these_prompts() -> None:
+    scores = torch.zeros(4, 2, 3)
+    scores[:, 0, 0] = 1
+    scores[:, 1, 2] = torch.tensor([0.8, 0.6, 0.1, -0.3])
+    scores[:, 1, 0] = -0.5
+    found = given_neurons(scores, coarse_neurons(scores, 0.2), [(0, 0), (1, 0), (1, 2)])
+    assert pairs(found) == [(0, 0), (1, 0), (1, 2)]
+    assert found.share.tolist() == [1, 0, 0.5]
+    assert found.score.tolist() == pytest.approx([1, -0.5, 0.3])
+    assert [len(part) for part in given_neurons(scores, coarse_neurons(scores, 0.2), [])] == [0] * 4
+
+
+def test_refined_neurons_given_again_are_the_same() -> None:
+    scores = torch.rand(6, 4, 50)
+    coarse = coarse_neurons(scores, 0.2)
+    refined = refined_neurons(scores, coarse, 0.5)
+    again = given_neurons(scores, coarse, pairs(refined))
+    assert len(refined.neuron) > 20
+    assert all(torch.equal(a, b) for a, b in zip(refined, again, strict=True))

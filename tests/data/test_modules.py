@@ -12,7 +12,8 @@ import torch
 from callbacks.commands import write_jsonl
 
 from kn_lightning.data.facts import embedded_groups, held_out_prompts
-from kn_lightning.data.modules import EmbeddedPrompts, JsonlPrompts, MaskedSentences, TextLines
+from kn_lightning.data.modules import MaskedSentences, TextLines
+from kn_lightning.data.sources import EmbeddedPrompts, JsonlPrompts
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
 

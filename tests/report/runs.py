@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -163,6 +164,32 @@ def planted_tables() -> dict[str, Rows]:
             {"concept": "dog", "prompt": "a dog.", "reason": "no [MASK]"},
         ],
     }
+
+
+def studied_tables(pos_difference: float, n_each: int = 30, seed: int = 0) -> dict[str, Rows]:
+    """Three nouns for a verb, an adjective or an adverb each, of two prompts and one neuron.
+
+    Suppression lowers nouns to 0.4 of their probability or somewhat beside, the others to
+    ``pos_difference`` more; random neurons move neither.
+    """
+    rng = np.random.default_rng(seed)
+    parts = ["noun"] * 3 * n_each + [
+        part for part in ("verb", "adjective", "adverb") for _ in range(n_each)
+    ]
+    tables: dict[str, Rows] = {name: [] for name in [*TABLES, "skipped"]}
+    for number, part in enumerate(parts):
+        concept = f"{part}{number}"
+        after = rng.normal(0.4 + pos_difference * (part != "noun"), 0.2)
+        neuron = {"layer": number % 4, "neuron": number}
+        tables["neurons"].append({"concept": concept, **neuron, "share": 1.0, "score": 0.1})
+        for prompt_id in (f"{concept}/0", f"{concept}/1"):
+            before = rng.uniform(0.2, 0.8)
+            tables["prompts"].append(prompt_row(prompt_id, concept, before, pos=part))
+            tables["coarse"].append({"prompt_id": prompt_id, **neuron, "score": 0.1})
+            for source, share in (("knowledge", after), ("random:0", rng.normal(1, 0.05))):
+                row = edit_row(concept, prompt_id, "suppress", before, before * share)
+                tables["edits"].append(row | {"neurons": source})
+    return tables
 
 
 def write_run(folder: Path, tables: dict[str, Rows], environment: dict[str, Any]) -> Path:

@@ -25,6 +25,16 @@ from kn_lightning.report import numerals
         (numerals.share, 0.0, "0.0 %"),
         (numerals.signed, -1.254, "−1.25"),
         (numerals.signed, 0.001, "0.00"),
+        (numerals.signed, 0.254, "+0.25"),
+        (numerals.number, 0.414, "0.41"),
+        (numerals.number, -0.414, "−0.41"),
+        (numerals.number, -0.001, "0.00"),
+        (numerals.number, None, "–"),
+        (numerals.points, -0.191, "−19.1"),
+        (numerals.p_value, 0.0412, "0.041"),
+        (numerals.p_value, 0.00099, "< 0.001"),
+        (numerals.p_value, 1.0, "1.000"),
+        (numerals.p_value, None, "–"),
         (numerals.probability, 0.0004, "4.0e-04"),
         (numerals.probability, 0.5, "0.500"),
         (numerals.count, 3168, "3,168"),
@@ -38,6 +48,7 @@ def test_text(write: Callable[[Any], str], value: float | None, text: str) -> No
     assert write(value).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
-def test_nouns_agree() -> None:
-    assert numerals.of(1, "concept") == "1 concept"
-    assert numerals.of(1200, "concept") == "1,200 concepts"
+def test_interval_has_no_second_unit() -> None:
+    text = numerals.with_interval(numerals.percent, -0.5, [-0.61, 0.02])
+    assert text.replace("\N{NO-BREAK SPACE}", " ") == "−50.0 % [−61.0, +2.0]"
+    assert numerals.with_interval(numerals.number, 0.5, None) == "0.50"

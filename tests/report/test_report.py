@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from .runs import (
     write_run,
 )
 
+DRAWN = set(ORDER) - {"dose_curve"}
+"""Figures of the planted run, which has two factors."""
 VOID = {"meta", "img", "br", "hr", "link"}
 
 
@@ -83,7 +86,7 @@ def contents(run_dir: Path) -> dict[str, bytes]:
 
 def test_writes_every_file_and_nothing_else(reported: Path, run_dir: Path) -> None:
     written = {"summary.json", "report.md", "report.html"}
-    written |= {f"figures/{name}.{kind}" for name in ORDER for kind in ("png", "svg")}
+    written |= {f"figures/{name}.{kind}" for name in DRAWN for kind in ("png", "svg")}
     assert set(contents(reported)) - set(contents(run_dir)) == written
     json.loads((reported / "summary.json").read_text(encoding="utf-8"))
 
@@ -106,7 +109,7 @@ def test_page_is_sound_html(page: Page, reported: Path) -> None:
     assert "prefers-color-scheme: dark" in text
     assert len(page.ids) == len(set(page.ids))
     assert {"h1", "h2", "h3", "main", "figure", "table"} <= page.tags
-    assert len(page.images) == len(ORDER)
+    assert len(page.images) == len(DRAWN)
     assert all(image["alt"] for image in page.images)
 
 
@@ -131,7 +134,7 @@ def test_markdown_links_figures_that_exist(reported: Path) -> None:
     links = re.findall(
         r"\]\((figures/[^)]+)\)", (reported / "report.md").read_text(encoding="utf-8")
     )
-    assert len(links) == len(ORDER)
+    assert len(links) == len(DRAWN)
     assert all((reported / link).is_file() for link in links)
 
 
@@ -141,7 +144,7 @@ def test_findings_and_caveats_are_said_in_words(page: Page) -> None:
     assert "median change −25.0 %" in text
     # The other concepts' prompts move as far as own in the planted run.
     assert "gives no evidence that the neurons found are specific" in text
-    assert "1 concept of 4 has no knowledge neuron" in text
+    assert "Without any knowledge neuron at this threshold and share: 1 of 4 concepts" in text
     assert "Medians and shares rest on 3 concepts only" in text
     assert "a probability of 0 before the edit" in text
 
@@ -162,7 +165,7 @@ def test_run_without_neurons_has_a_report(
     page = Page(write_report(run_dir).read_text(encoding="utf-8"))
     assert "nothing could be edited" in page.text
     drawn = {path.stem for path in (run_dir / "figures").iterdir()}
-    assert drawn == {"neurons_per_concept", "completeness"}
+    assert drawn == {"neurons_per_concept", "consistency", "completeness"}
 
 
 def test_run_without_prompts_has_a_report(
@@ -207,3 +210,16 @@ def test_unfinished_run_leaves_nothing_behind(run_dir: Path) -> None:
     with pytest.raises(InputError, match=r"edits\.parquet"):
         write_report(run_dir)
     assert sorted(run_dir.iterdir()) == before
+
+
+def test_figures_without_data_any_more_are_removed(
+    make_run: WriteRun, tables: dict[str, Rows], environment: dict[str, Any], reported: Path
+) -> None:
+    run_dir = make_run(tables | {"edits": []}, environment)
+    shutil.copytree(reported / "figures", run_dir / "figures")
+    own = run_dir / "figures" / "my_own.png"
+    own.write_bytes(b"kept")
+    write_report(run_dir)
+    left = {path.stem for path in own.parent.iterdir()}
+    assert "suppress_histogram" not in left
+    assert {"neurons_by_layer", "my_own"} <= left

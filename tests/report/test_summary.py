@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
-from kn_lightning.report.changes import edit_order, kind_name, kind_order
-from kn_lightning.report.summary import as_json
+import numpy as np
+import pytest
+
+from kn_lightning.report.changes import edit_order, factor, kind_name, kind_order
+from kn_lightning.report.statistics import mean_interval
+from kn_lightning.report.summary import PUBLISHED, as_json
 
 from .runs import Rows, WriteRun, edit_row, near, numbers_of, prompt_row
 
@@ -18,6 +24,9 @@ def test_own_suppression(numbers: dict[str, Any]) -> None:
         "n_undefined": 0,
         "mean": near(-0.25 / 3),
         "median": near(-0.25),
+        "mean_ci": [near(end) for end in mean_interval(np.array([-0.5, -0.25, 0.5]))],
+        # The smallest of three is the median of 7 in 27 draws with replacement, as is the largest.
+        "median_ci": [near(-0.5), near(0.5)],
         "p05": near(-0.475),
         "p25": near(-0.375),
         "p75": near(0.125),
@@ -72,6 +81,43 @@ def test_controls_compare_medians(numbers: dict[str, Any]) -> None:
     assert rows["suppress", "unrelated"]["reading"] == "less"
     assert rows["suppress", "unrelated"]["ratio"] == near(0.4)
     assert rows["amplify", "unrelated"]["own_moves_more"] == near(2 / 3)
+
+
+def test_too_few_concepts_have_no_test_and_a_reading_by_sizes(numbers: dict[str, Any]) -> None:
+    assert numbers["tests"] == []
+    assert all(row["p_adjusted"] is row["effect_size"] is None for row in numbers["controls"])
+    settings = {"alpha": 0.05, "min_n": 5, "level": 0.95, "resamples": 2000, "seed": 0}
+    assert numbers["test_settings"] == settings
+
+
+@pytest.mark.parametrize(
+    ("encoder", "n_layers", "same"),
+    [
+        ("bert-base-uncased", 12, True),
+        ("google-bert/bert-base-uncased", 12, True),
+        ("models/bert-base-uncased/", 12, True),
+        ("bert-base-uncased", 6, False),
+        ("bert-base-cased", 12, False),
+    ],
+)
+def test_published_counts_stand_beside_those_of_the_same_encoder(
+    run_dir: Path, encoder: str, n_layers: int, same: bool
+) -> None:
+    path = run_dir / "environment.json"
+    environment = json.loads(path.read_text(encoding="utf-8"))
+    environment["encoder"] |= {"id": encoder, "n_layers": n_layers}
+    path.write_text(json.dumps(environment), encoding="utf-8")
+    assert numbers_of(run_dir)["published"] == (PUBLISHED if same else None)
+
+
+def test_published_counts_are_those_of_the_released_results(shared: Path) -> None:
+    path = shared / "data" / "author_results" / "place_of_neurons_nt4_at0.2_mw10.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    # Concept, a layer for each neuron, their mean (nothing where there is no neuron).
+    layers = Counter(int(layer) for line in lines for layer in line.split(",")[1:-1])
+    assert len(lines) == PUBLISHED["concepts"]
+    assert layers.total() == PUBLISHED["neurons"]
+    assert [layers[layer] for layer in range(12)] == PUBLISHED["by_layer"]
 
 
 def test_counts_and_skipped(numbers: dict[str, Any]) -> None:
@@ -145,11 +191,13 @@ def test_other_edits_and_neurons(
         edit_row("cat", "cat/0", "suppress", 0.8, 0.7, neurons="foreign"),
         # The other concept has no neurons: nothing was edited, so this is no measured change of 0.
         edit_row("dog", "dog/0", "suppress", 0.04, 0.04, neurons="foreign", n_neurons=0),
+        edit_row("cat", "cat/not/0", "suppress", 0.5, 0.6, prompt_kind="negated"),
     ]
     changes = numbers_of(make_run(tables, environment))["changes"]
     assert list(changes) == ["suppress", "amplify", "factor:1.5"]
-    kinds = ["own", "other", "unrelated", "random", "activation", "foreign"]
+    kinds = ["own", "other", "unrelated", "negated", "random", "activation", "foreign"]
     assert list(changes["suppress"]) == kinds
+    assert changes["suppress"]["negated"]["median"] == near(0.2)
     assert changes["suppress"]["activation"]["median"] == near(-0.25)
     foreign = changes["suppress"]["foreign"]
     assert (foreign["n"], foreign["n_undefined"], foreign["median"]) == (1, 1, near(-0.125))
@@ -190,5 +238,9 @@ def test_orders_and_names() -> None:
     edits = ["factor:10", "amplify", "erase", "factor:1.5", "suppress"]
     assert edit_order(edits) == ["suppress", "amplify", "factor:1.5", "factor:10", "erase"]
     assert kind_order(["new", "random", "own"]) == ["own", "random", "new"]
+    factors = {"suppress": 0, "amplify": 2, "factor:1.5": 1.5, "factor:x": None, "erase": None}
+    assert {edit: factor(edit) for edit in factors} == factors
+    assert kind_name("knowledge", "related") == "own"
+    assert kind_name("knowledge", "negated") == "negated"
     assert kind_name("random:3", "related") == "random"
     assert kind_name("random:3", "other") == "random on other"

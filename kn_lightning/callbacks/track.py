@@ -1,0 +1,183 @@
+"""Packs -> progress in the trainer's loggers, and the settings and environment before the first."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from torch import Tensor
+
+from kn_lightning.errors import InputError
+from kn_lightning.outcome import Outcome
+from kn_lightning.run_folder import RunFolder
+from kn_lightning.tracking import RUN_ID, shared_settings
+
+_WANDB = {
+    "WANDB_X_DISABLE_META": "true",  # interpreter, arguments, host, user, hardware
+    "WANDB_HOST": "",
+    "WANDB_PROGRAM": "analyze.py",
+    "WANDB_DISABLE_GIT": "true",
+    "WANDB_SAVE_CODE": "false",
+    "WANDB_CONSOLE": "off",  # the output names the run folder
+    "WANDB_DATA_DIR": "wandb",  # copies on their way to the server, by default in the user's home
+    "WANDB_QUIET": "true",
+    "WANDB_RESUME": "allow",
+}
+"""W&B's settings unless the user's environment or flags say otherwise: no machine, no paths.
+
+As variables, since Lightning hands W&B's ``settings`` on whole, with defaults that then win over
+the user's environment.
+"""
+
+
+class TrackCallback(Callback):
+    """A study in the trainer's loggers (--trainer.logger); without a logger it does nothing.
+
+    Args:
+        interval: seconds between entries while the study runs.
+        artifact: whether W&B keeps the run folder as an artifact (without dense scores).
+    """
+
+    def __init__(self, interval: float = 10.0, artifact: bool = True) -> None:
+        if not interval >= 0:
+            raise InputError(f"track.interval {interval}: give seconds, 0 or more")
+        self.interval = interval
+        self.artifact = artifact
+
+    def begin(self, trainer: Trainer, folder: RunFolder, config: dict[str, Any]) -> None:
+        """Say what is tracked; W&B goes on with the run that the folder names.
+
+        Raises:
+            InputError: W&B can't be reached, or doesn't know the user.
+        """
+        self.folder = folder
+        self.config = config
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                _open(logger, folder.path / RUN_ID)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Logs settings and environment, once the run folder is open."""
+        self._active = stage == "predict" and trainer.is_global_zero and bool(trainer.loggers)
+        if not self._active:
+            return
+        environment = self.folder.environment()
+        del environment["identity"], environment["seconds"]
+        settings = {
+            "run": self.folder.path.name,
+            **shared_settings(self.config),
+            "environment": environment,
+        }
+        for logger in trainer.loggers:
+            logger.log_hyperparams(settings)
+            if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
+                (self.folder.path / RUN_ID).write_text(logger.experiment.id, encoding="utf-8")
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Counts what was done before."""
+        if self._active:
+            packs = trainer.datamodule.study.packs  # type: ignore[attr-defined]
+            self._sizes = {
+                pack.number: sum(len(group.prompts) for group in pack.groups) for pack in packs
+            }
+            self._before = self._done()
+            self._start = self._last = time.monotonic()
+            self._window = Window()
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Logs the packs since the last entry when it is time."""
+        if self._active:
+            assert isinstance(outputs, Outcome)
+            self._window.add(outputs)
+            if time.monotonic() - self._last >= self.interval:
+                self._log(trainer)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the last packs."""
+        if self._active and self._window.evaluations:
+            self._log(trainer)
+
+    def _done(self) -> int:
+        """Prompts on disk, of all ranks."""
+        return sum(self._sizes[number] for number in self.folder.finished_packs())
+
+    def _log(self, trainer: Trainer) -> None:
+        done = self._done()
+        self._last = time.monotonic()
+        metrics = {
+            "progress/prompts": float(done),
+            "progress/share": done / sum(self._sizes.values()),
+            "progress/prompts_per_second": (done - self._before) / (self._last - self._start),
+            **self._window.metrics(),
+        }
+        self._window = Window()
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, done)
+            logger.save()
+
+
+def _open(logger: WandbLogger, known: Path) -> None:
+    """Start a W&B run, or go on with the one that the file names, telling W&B little."""
+    import wandb
+
+    run = {"WANDB_RUN_ID": known.read_text(encoding="utf-8")} if known.is_file() else {}
+    for name, value in {**_WANDB, **run}.items():
+        os.environ.setdefault(name, value)
+    try:
+        _ = logger.experiment
+    except wandb.Error as error:
+        raise InputError(
+            f"trainer.logger: W&B: {error} (--trainer.logger.offline true needs no account)"
+        ) from error
+
+
+class Window:
+    """Packs since the last entry: what is logged of them, not the packs themselves."""
+
+    def __init__(self) -> None:
+        self.evaluations: list[Tensor] = []
+        self._residuals: list[Tensor] = []
+        self._falls: list[Tensor] = []
+
+    def add(self, outcome: Outcome) -> None:
+        """Take what is logged of a pack."""
+        attribution = outcome.attribution
+        largest = attribution.total.abs().amax(1, keepdim=True)
+        relative = attribution.residual.abs() / largest
+        self.evaluations.append(attribution.evaluations.sum(1).double())
+        self._residuals.append(relative[largest[:, 0] > 0].flatten().double())
+        assert outcome.edits is not None
+        self._falls.append(_own_falls(outcome.edits))
+
+    def metrics(self) -> dict[str, float]:
+        """Means and largest over the window; what nothing was measured of is left out."""
+        evaluations = torch.cat(self.evaluations)
+        residuals, falls = torch.cat(self._residuals), torch.cat(self._falls)
+        metrics = {"attribution/evaluations_per_prompt": evaluations.mean().item()}
+        if len(residuals):
+            metrics["completeness/largest_relative_residual"] = residuals.max().item()
+            metrics["completeness/mean_relative_residual"] = residuals.mean().item()
+        if len(falls):
+            metrics["edits/own_falls_under_suppression"] = falls.mean().item()
+        return metrics
+
+
+def _own_falls(edits: pa.Table) -> Tensor:
+    """Of each own prompt with its knowledge neurons suppressed, whether its answer's P falls."""
+    own = edits.filter(
+        (pc.field("edit") == "suppress")
+        & (pc.field("neurons") == "knowledge")
+        & (pc.field("prompt_kind") == "related")
+        & (pc.field("n_neurons") > 0)
+    )
+    falls = pc.less(own["probability_after"], own["probability_before"])
+    return torch.tensor(falls.to_pylist(), dtype=torch.float64)

@@ -1,0 +1,357 @@
+"""What loggers get of a study: a W&B run on disk, read back; nothing of the machine in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest import mock
+
+import pyarrow as pa
+import pytest
+import torch
+import wandb
+import yaml
+from wandb.proto import wandb_internal_pb2
+
+from kn_lightning.callbacks.track import TrackCallback, Window
+from kn_lightning.errors import InputError
+from kn_lightning.outcome import Outcome
+from kn_lightning.run_folder import RunFolder
+from kn_lightning.tracking import RUN_ID
+
+from .commands import REPOSITORY, Finished, command, no_report, real_command, table
+from .conftest import GROUPS, Study
+
+SECRETS = {"USER": "somebody-else", "LOGNAME": "somebody-else", "WANDB_API_KEY": "5ecre7" * 7}
+HOST = "machine-of-somebody"
+OFFLINE = ("--config", REPOSITORY / "configs/logger/wandb.yaml", "--trainer.logger.offline", "true")
+
+
+def records(path: Path) -> Iterator[Any]:
+    """The protobuf records of a ``.wandb`` file: LevelDB's log format behind 7 bytes."""
+    data, place, record = path.read_bytes(), 7, b""
+    while place < len(data):
+        if (rest := 32768 - place % 32768) < 7:  # no header fits into the rest of the block
+            place += rest
+            continue
+        _, length, kind = struct.unpack("<IHB", data[place : place + 7])
+        record += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            parsed = wandb_internal_pb2.Record()
+            parsed.ParseFromString(record)
+            record = b""
+            yield parsed
+
+
+def of_kind(run: list[Any], kind: str) -> list[Any]:
+    return [getattr(record, kind) for record in run if record.WhichOneof("record_type") == kind]
+
+
+def values(updates: Any) -> dict[str, Any]:
+    """Items of a config, summary or history record, nested keys joined with a dot."""
+    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in updates}
+
+
+def end_of_process() -> None:
+    """What wandb does when a script ends."""
+    wandb.finish()
+    wandb.teardown()
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A study that was cut off after its first pack and then finished, both times with W&B."""
+
+    cwd: Path
+    run_dir: Path
+    parts: list[list[Any]]
+    cut_off: Finished
+
+    def config(self) -> dict[str, Any]:
+        return {
+            k: v
+            for part in of_kind(self.parts[1], "config")
+            for k, v in values(part.update).items()
+        }
+
+    def history(self, part: int) -> list[dict[str, Any]]:
+        return [values(row.item) for row in of_kind(self.parts[part], "history")]
+
+    def artifact(self, kind: str = "run") -> dict[str, Any]:
+        """Files of the last artifact, by name."""
+        artifacts = [a for a in of_kind(self.parts[1], "artifact") if a.type == kind]
+        return {entry.path: entry for entry in artifacts[-1].manifest.contents}
+
+
+@pytest.fixture(scope="module")
+def tracked(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_folder: Callable[[str], Path],
+    prompt_file: Path,
+) -> Tracked:
+    cwd = tmp_path_factory.mktemp("cwd")
+    run_dir = tmp_path_factory.mktemp("private") / "run"
+    arguments = (
+        *("--run_dir", run_dir, "--model.encoder", tiny_folder("bert"), *OFFLINE),
+        *("--data", "JsonlPrompts", "--data.path", prompt_file, "--data.pack_tokens", 30),
+        *("--track.interval", 0),
+    )
+    with (
+        mock.patch.dict(os.environ, SECRETS),
+        mock.patch.object(socket, "gethostname", return_value=HOST),
+    ):
+        cut_off = command("analyze.py", *arguments, "--trainer.limit_predict_batches", 1, cwd=cwd)
+        end_of_process()
+        done = command("analyze.py", *arguments, cwd=cwd)
+        end_of_process()
+    assert done.code == 0, done.err
+    files = sorted((cwd / "wandb").glob("offline-run-*/run-*.wandb"))
+    return Tracked(cwd, run_dir, [list(records(file)) for file in files], cut_off)
+
+
+@pytest.mark.slow
+def test_resumed_study_goes_on_with_its_run(tracked: Tracked) -> None:
+    assert tracked.cut_off.code == 2
+    assert "not computed yet" in tracked.cut_off.err
+    first, second = ([run.run_id for run in of_kind(part, "run")][0] for part in tracked.parts)
+    assert first == second == (tracked.run_dir / RUN_ID).read_text()
+    assert all(of_kind(part, "run")[0].resume for part in tracked.parts)
+    steps = [row["trainer/global_step"] for part in (0, 1) for row in tracked.history(part)]
+    n_prompts = sum(map(len, GROUPS.values()))
+    assert steps == sorted(steps)
+    assert 0 < steps[0] < steps[-1] == n_prompts
+
+
+@pytest.mark.slow
+def test_config_is_the_resolved_settings_and_the_environment(tracked: Tracked) -> None:
+    config = tracked.config()
+    kept = yaml.safe_load((tracked.run_dir / "config.yaml").read_text())
+    assert config["run"] == "run"
+    for section in ("refine", "edit", "write"):
+        assert config[section] == kept[section]
+    assert config["model"] == {**kept["model"], "encoder": "bert"}
+    assert config["data"]["init_args"]["path"] == "groups.jsonl"
+    assert "logger" not in config["trainer"]
+    environment = json.loads((tracked.run_dir / "environment.json").read_text())
+    for part in ("versions", "device", "encoder", "data", "study"):
+        assert config["environment"][part] == environment[part]
+
+
+@pytest.mark.slow
+def test_history_has_progress_and_completeness(tracked: Tracked) -> None:
+    rows = [row for part in (0, 1) for row in tracked.history(part) if "progress/prompts" in row]
+    n_packs = len({row["progress/prompts"] for row in rows})
+    assert len(rows) == n_packs > 3
+    n_prompts = sum(map(len, GROUPS.values()))
+    assert [row["progress/share"] for row in rows] == [
+        pytest.approx(row["progress/prompts"] / n_prompts) for row in rows
+    ]
+    assert rows[-1]["progress/share"] == 1
+    assert all(row["progress/prompts_per_second"] > 0 for row in rows)
+    # All packs together are the study.
+    largest: dict[Any, float] = {}
+    for row in table(tracked.run_dir, "completeness"):
+        key = row["prompt_id"]
+        largest[key] = max(largest.get(key, 0.0), abs(cast("float", row["total"])))
+    worst = max(
+        abs(cast("float", row["residual"])) / largest[row["prompt_id"]]
+        for row in table(tracked.run_dir, "completeness")
+    )
+    name = "completeness/largest_relative_residual"
+    assert max(row[name] for row in rows) == pytest.approx(worst, rel=1e-5)
+    assert all(0 <= row["completeness/mean_relative_residual"] <= row[name] for row in rows)
+    evaluations = [cast("int", row["evaluations"]) for row in table(tracked.run_dir, "prompts")]
+    logged = [row["attribution/evaluations_per_prompt"] for row in rows]
+    assert min(evaluations) <= min(logged) <= max(logged) <= max(evaluations)
+
+
+@pytest.mark.slow
+def test_table_figures_histograms_and_summary_are_those_of_the_run_folder(
+    tracked: Tracked,
+) -> None:
+    entry = tracked.artifact()["concepts.table.json"]
+    concepts = json.loads((tracked.cwd / entry.local_path).read_text())
+    rows = {row[0]: dict(zip(concepts["columns"], row, strict=True)) for row in concepts["data"]}
+    assert rows.keys() == GROUPS.keys()
+    neurons = [row["concept"] for row in table(tracked.run_dir, "neurons")]
+    for concept, prompts in GROUPS.items():
+        assert rows[concept]["prompts"] == len(prompts)
+        assert rows[concept]["neurons"] == neurons.count(concept)
+    assert {"pos", "probability", "suppress own", "amplify random"} <= set(concepts["columns"])
+    last = tracked.history(1)[-1]
+    figures = {key.split("/")[1].split(".")[0] for key in last if key.startswith("figures/")}
+    assert figures == {path.stem for path in (tracked.run_dir / "figures").glob("*.png")} != set()
+    for name in figures:
+        (image,) = tracked.cwd.glob(f"wandb/offline-*/files/{last[f'figures/{name}.path']}")
+        assert image.read_bytes() == (tracked.run_dir / "figures" / f"{name}.png").read_bytes()
+    assert sum(last["histograms/neurons.values"]) == len(GROUPS)
+    logged = {
+        key: value
+        for record in of_kind(tracked.parts[1], "summary")
+        for key, value in values(record.update).items()
+    }
+    summary = json.loads((tracked.run_dir / "summary.json").read_text())
+    assert logged["counts/prompts"] == summary["counts"]["prompts"]
+    assert logged["completeness/p95"] == summary["completeness"]["p95"]
+    own = summary["changes"]["suppress"]["own"]
+    assert logged["changes/suppress/own/median"] == own["median"]
+
+
+@pytest.mark.slow
+def test_artifact_is_the_run_folder_with_settings_that_may_be_shown(tracked: Tracked) -> None:
+    kept = tracked.artifact()
+    own = {p.relative_to(tracked.run_dir).as_posix() for p in tracked.run_dir.rglob("*.*")}
+    assert kept.keys() - {"concepts.table.json"} == own
+    for name in own - {"config.yaml"}:
+        copy = tracked.cwd / kept[name].local_path
+        assert copy.read_bytes() == (tracked.run_dir / name).read_bytes()
+    settings = yaml.safe_load((tracked.cwd / kept["config.yaml"].local_path).read_text())
+    assert settings["model"]["encoder"] == "bert"
+    assert settings["refine"]["threshold"] == 0.2
+
+
+@pytest.mark.slow
+def test_nothing_that_is_logged_names_the_machine_its_folders_or_its_user(
+    tracked: Tracked, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for part in tracked.parts:
+        assert of_kind(part, "environment") == of_kind(part, "output_raw") == []
+        assert [run.host for run in of_kind(part, "run")] == [""]
+    logged = [str(record).encode() for part in tracked.parts for record in part]
+    logged += [p.read_bytes() for p in tracked.cwd.glob("wandb/*/files/**/*.*")]
+    logged += [p.read_bytes() for p in tracked.cwd.glob("wandb/artifacts/**/*") if p.is_file()]
+    assert len(logged) > 50
+    folders = (tmp_path_factory.getbasetemp(), Path.home(), REPOSITORY, tracked.cwd)
+    for secret in (*map(str, folders), HOST, *SECRETS.values()):
+        assert [text for text in logged if secret.encode() in text] == [], secret
+    # No other absolute path either: those of Linux and macOS begin so.
+    path = re.compile(rb"[\"' ](/home/|/root/|/Users/|/tmp/|/var/|/private/)")
+    assert [path.search(text) for text in logged if path.search(text)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["environment", "flag"])
+def test_disabled_tracking_leaves_nothing_behind(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    flags = ["--trainer.logger", "WandbLogger"]
+    if how == "flag":
+        flags += ["--trainer.logger.mode", "disabled"]
+    else:
+        monkeypatch.setenv("WANDB_MODE", "disabled")
+    with mock.patch("kn_lightning.tracking.read_results"), no_report():
+        done = command(
+            "analyze.py",
+            "--data.max_groups",
+            1,
+            "--run_dir",
+            tmp_path / "run",
+            *flags,
+            cwd=tmp_path,
+        )
+    end_of_process()
+    assert done.code == 0, done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert not (tmp_path / "run" / RUN_ID).exists()
+
+
+@pytest.mark.slow
+def test_run_without_a_logger_never_imports_wandb(tmp_path: Path) -> None:
+    stub = tmp_path / "stub"
+    stub.mkdir()
+    marker = tmp_path / "imported"
+    (stub / "wandb.py").write_text(f"open({str(marker)!r}, 'w').close()\nraise ImportError\n")
+    done = real_command(
+        *("analyze.py", "--data.max_groups", 1, "--run_dir", tmp_path / "run"), PYTHONPATH=str(stub)
+    )
+    assert done.code == 0, done.err
+    assert not marker.exists()
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_wandb_without_an_account_is_one_line_and_the_users_own_settings_win(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, str] = {}
+
+    def refuse(**_: object) -> None:
+        seen.update(os.environ)
+        raise wandb.Error("no key")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    monkeypatch.setenv("WANDB_QUIET", "false")
+    flags = ("--trainer.logger", "WandbLogger", "--run_dir", tmp_path / "run")
+    done = command("analyze.py", *flags, cwd=tmp_path)
+    assert done.code == 2
+    (line,) = done.err.strip().splitlines()
+    assert line.startswith("error: trainer.logger: W&B: no key")
+    assert list(tmp_path.iterdir()) == []
+    # What the offline file can't show: it's asked for on the way to the server.
+    assert (seen["WANDB_CONSOLE"], seen["WANDB_PROGRAM"]) == ("off", "analyze.py")
+    assert seen["WANDB_QUIET"] == "false"
+
+
+def outcome(total: list[list[float]], residual: list[list[float]], falls: list[bool]) -> Outcome:
+    """A pack of as many prompts as rows, one evaluation a layer; own answers fall or rise."""
+    kinds = ["related"] * len(falls) + ["other", "related"]
+    edits = pa.table(
+        {
+            "edit": ["suppress"] * (len(falls) + 1) + ["amplify"],
+            "neurons": ["knowledge"] * len(kinds),
+            "prompt_kind": kinds,
+            "n_neurons": [3] * len(kinds),
+            "probability_before": [0.5] * len(kinds),
+            "probability_after": [0.4 if fall else 0.6 for fall in falls] + [0.1, 0.1],
+        }
+    )
+    attribution = SimpleNamespace(
+        total=torch.tensor(total),
+        residual=torch.tensor(residual),
+        evaluations=torch.ones(len(total), len(total[0]), dtype=torch.int32),
+    )
+    return Outcome(cast("Any", None), cast("Any", attribution), edits=edits)
+
+
+def test_window_is_over_all_its_packs_and_leaves_out_what_is_undefined() -> None:
+    window = Window()
+    window.add(outcome([[2.0, -4.0], [0.0, 0.0]], [[0.1, -0.4], [0.3, 0.3]], [True, True]))
+    window.add(outcome([[1.0, 1.0]], [[0.0, 0.02]], [True, False]))
+    assert window.metrics() == {
+        "attribution/evaluations_per_prompt": 2.0,
+        "completeness/largest_relative_residual": pytest.approx(0.1),
+        "completeness/mean_relative_residual": pytest.approx((0.025 + 0.1 + 0.0 + 0.02) / 4),
+        "edits/own_falls_under_suppression": 0.75,
+    }
+    nothing = Window()
+    nothing.add(outcome([[0.0, 0.0]], [[0.0, 0.0]], []))
+    assert nothing.metrics() == {"attribution/evaluations_per_prompt": 2.0}
+
+
+@pytest.mark.parametrize(("loggers", "first"), [([], True), ([mock.Mock()], False)])
+def test_without_logger_or_on_another_rank_nothing_is_looked_at(
+    loggers: list[Any], first: bool
+) -> None:
+    trainer = cast("Any", SimpleNamespace(loggers=loggers, is_global_zero=first))
+    callback = TrackCallback()
+    callback.begin(trainer, RunFolder(Path("none")), {})
+    nothing = cast("Any", None)
+    callback.setup(trainer, nothing, "predict")
+    callback.on_predict_start(trainer, nothing)
+    callback.on_predict_batch_end(trainer, nothing, nothing)
+    callback.on_predict_end(trainer, nothing)
+    assert [logger.mock_calls for logger in loggers] == [[]] * len(loggers)
+
+
+@pytest.mark.parametrize("interval", [-1.0, float("nan")])
+def test_interval_is_a_time(interval: float) -> None:
+    with pytest.raises(InputError, match="track.interval"):
+        TrackCallback(interval)

@@ -1,0 +1,98 @@
+"""A run folder with everything that a report can show, drawn with a fixed seed."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from .runs import ENVIRONMENT, Rows, edit_row, prompt_row
+
+PARTS = {"noun": 30, "verb": 12, "adjective": 8, "adverb": 8, "other": 4, None: 3}
+"""Concepts of each part of speech."""
+FACTORS = {"suppress": 0.0, "amplify": 2.0, "factor:0.5": 0.5, "factor:5": 5.0, "factor:-1": -1.0}
+KINDS = {
+    # neurons, kind of prompts: how far they move, own being 1
+    ("knowledge", "related"): 1.0,
+    ("knowledge", "other"): 0.1,
+    ("knowledge", "unrelated"): 0.02,
+    ("knowledge", "negated"): 0.7,
+    ("random:0", "related"): 0.05,
+    ("random:1", "related"): 0.04,
+    ("activation", "related"): 0.5,
+    ("foreign", "related"): 0.08,
+}
+N_PROMPTS = 4
+_N_LAYERS, _N_NEURONS = 12, 64
+
+
+def rich_tables() -> dict[str, Rows]:
+    """65 concepts of all parts of speech, every kind of neurons and prompts, five factors."""
+    draw = np.random.default_rng(0)
+    tables: dict[str, Rows] = {
+        name: [] for name in ("prompts", "completeness", "coarse", "neurons", "edits", "skipped")
+    }
+    parts = [part for part, n in PARTS.items() for _ in range(n)]
+    for number, part in enumerate(parts):
+        concept = f"concept{number:02}"
+        prompts = [f"{concept}/{place}" for place in range(N_PROMPTS)]
+        tables["prompts"] += [
+            prompt_row(prompt, concept, 0.4, relation=("IsA", "HasA")[number % 2], pos=part)
+            for prompt in prompts
+        ]
+        # The first two concepts have no knowledge neurons; neuron 0 of the last layer serves all.
+        own = [(_N_LAYERS - 1, 0), *_places(draw, draw.integers(1, 9))] if number > 1 else []
+        tables["neurons"] += [
+            {"concept": concept, "layer": layer, "neuron": neuron, "share": 0.75, "score": 0.1}
+            for layer, neuron in sorted(set(own))
+        ]
+        for prompt in prompts:
+            coarse = {*own, *_places(draw, draw.integers(1, 12))}
+            tables["coarse"] += [
+                {"prompt_id": prompt, "layer": layer, "neuron": neuron, "score": 0.1}
+                for layer, neuron in sorted(coarse)
+            ]
+            tables["completeness"] += [
+                {
+                    "prompt_id": prompt,
+                    "layer": layer,
+                    "total": 0.2,
+                    "residual": 0.2 * 10 ** draw.uniform(-6, -1.5),
+                }
+                for layer in range(_N_LAYERS)
+            ]
+        strength = draw.uniform(0.2, 0.8) * (1.5 if part == "noun" else 0.6)
+        tables["edits"] += _edits(draw, concept, prompts, strength)
+    tables["skipped"] = [
+        {"concept": "new york", "prompt": None, "reason": "not one token"},
+        {"concept": "cat", "prompt": "a cat.", "reason": "no [MASK]"},
+    ]
+    return tables
+
+
+def rich_environment() -> dict[str, Any]:
+    """Its environment: the encoder whose neurons the paper's authors counted."""
+    environment = copy.deepcopy(ENVIRONMENT)
+    environment["encoder"] |= {"id": "bert-base-uncased", "n_layers": _N_LAYERS}
+    environment["study"] |= {"holdout": 0.0, "factors": list(FACTORS.values())}
+    return environment
+
+
+def _places(draw: np.random.Generator, n: int | np.integer) -> list[tuple[int, int]]:
+    """Places of neurons, most of them in the upper layers."""
+    layers = (_N_LAYERS * np.sqrt(draw.uniform(size=n))).astype(int).tolist()
+    return list(zip(layers, draw.integers(1, _N_NEURONS, n).tolist(), strict=True))
+
+
+def _edits(draw: np.random.Generator, concept: str, prompts: list[str], strength: float) -> Rows:
+    rows = []
+    for edit, factor in FACTORS.items():
+        for (neurons, kind), part in KINDS.items():
+            for prompt in prompts:
+                logit = (factor - 1) * strength * part + draw.normal(0, 0.1)
+                after = 1 / (1 + np.exp(-logit) * 1.5)  # 0.4 where nothing moves
+                rows.append(
+                    edit_row(concept, prompt, edit, 0.4, after, neurons=neurons, prompt_kind=kind)
+                )
+    return rows

@@ -1,0 +1,99 @@
+"""Summary and frames → the drawn figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+
+from kn_lightning.report import canvas, change_figures, histogram_figures, neuron_figures
+from kn_lightning.report.captions import captions
+from kn_lightning.report.figures import ORDER
+from kn_lightning.report.summary import PUBLISHED
+
+Numbers = dict[str, Any]
+
+
+def labels(figure: Figure) -> list[str]:
+    """The texts of a figure's legend."""
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_every_figure_of_a_rich_run_is_drawn_twice(rich_run: Path) -> None:
+    drawn = {path.name for path in (rich_run / "figures").iterdir()}
+    assert drawn == {f"{name}.{kind}" for name in ORDER for kind in ("png", "svg")}
+
+
+def test_published_counts_are_scaled_to_as_many_concepts(rich_numbers: Numbers) -> None:
+    n = rich_numbers["neurons"]["per_concept_with_neurons"]["n"]
+    with canvas.style():
+        figure = neuron_figures.neurons_by_layer("", rich_numbers)
+    bars = [part for part in figure.axes[0].containers if isinstance(part, BarContainer)]
+    assert len(bars) == 3
+    heights = np.array([bar.get_height() for bar in bars[2]])
+    assert heights == pytest.approx(np.array(PUBLISHED["by_layer"]) * n / PUBLISHED["concepts"])
+    assert "702 concepts" in labels(figure)[2]
+    assert "4,685" in captions(rich_numbers)["neurons_by_layer"].reading
+
+
+def test_other_encoders_have_no_published_counts(rich_numbers: Numbers) -> None:
+    numbers = rich_numbers | {"published": None}
+    with canvas.style():
+        figure = neuron_figures.neurons_by_layer("", numbers)
+    assert len(labels(figure)) == 2
+    assert "published" not in captions(numbers)["neurons_by_layer"].reading
+
+
+def test_dose_curve_goes_through_every_factor_and_nothing_at_1(rich_numbers: Numbers) -> None:
+    with canvas.style():
+        figure = change_figures.dose_curve("", rich_numbers)
+    own = figure.axes[0].lines[0]
+    assert list(own.get_xdata()) == [-1, 0, 0.5, 1, 2, 5]
+    medians = [point["median"] for point in rich_numbers["doses"]["own"]]
+    assert list(own.get_ydata()) == medians
+    assert medians[3] == 0
+    assert len(labels(figure)) == len(rich_numbers["doses"])
+
+
+def test_dose_curve_without_intervals_is_drawn(rich_numbers: Numbers) -> None:
+    curve = [point | {"median_ci": None} for point in rich_numbers["doses"]["own"]]
+    with canvas.style():
+        figure = change_figures.dose_curve("", rich_numbers | {"doses": {"own": curve}})
+    canvas.svg_and_png(figure)
+    assert labels(figure) == ["own prompts"]
+
+
+def test_parts_of_speech_are_grouped_as_in_the_paper(rich_numbers: Numbers) -> None:
+    given = ["noun", "noun", "verb", "adjective", "adverb", "determiner", None]
+    concepts = [f"concept{number}" for number in range(len(given))]
+    changes = pd.DataFrame({"concept": concepts, "edit": "suppress", "kind": "own", "change": -0.3})
+    parts = pd.Series(given, index=concepts)
+    with canvas.style():
+        figure = histogram_figures.pos_histogram("", rich_numbers, changes, "suppress", parts)
+    titles = [axes.get_title("left").split(";")[0] for axes in figure.axes]
+    assert titles == [
+        "noun (n = 2",
+        "verb, adjective, adverb (n = 3",
+        "other (n = 1",
+        "not given (n = 1",
+    ]
+
+
+@pytest.mark.parametrize("edit", ["suppress", "amplify"])
+def test_captions_by_part_of_speech_state_the_test(rich_numbers: Numbers, edit: str) -> None:
+    reading = captions(rich_numbers)[f"{edit}_by_pos"].reading
+    assert "nouns (n = 28) differ significantly" in reading
+    assert "Mann–Whitney U test: p" in reading
+    assert "rank-biserial r" in reading
+
+
+def test_kinds_differ_in_more_than_colour() -> None:
+    looks = canvas.LOOKS.values()
+    assert len({look.color for look in looks}) == len(looks)
+    assert len({look.hatch for look in looks}) == len(looks)
+    assert len({look.marker for look in looks}) == len(looks)

@@ -1,0 +1,27 @@
+"""What is kept of the machine that a study ran on."""
+
+from __future__ import annotations
+
+import pytest
+
+from kn_lightning.environment import without_folders
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("/home/me/models/bert", "bert"),
+        ("/home/me/models/bert/", "bert"),
+        ("~/models/bert", "bert"),
+        ("C:\\Users\\me\\prompts.jsonl", "prompts.jsonl"),
+        ("models/bert", "models/bert"),
+        ("google-bert/bert-base-uncased", "google-bert/bert-base-uncased"),
+        ("https://example.org/a/b.zip", "https://example.org/a/b.zip"),
+        ("/", "/"),
+        (0.2, 0.2),
+        (None, None),
+    ],
+)
+def test_of_an_absolute_path_the_name_is_kept(value: object, kept: object) -> None:
+    assert without_folders(value) == kept
+    assert without_folders({"a": [value, {"b": value}]}) == {"a": [kept, {"b": kept}]}

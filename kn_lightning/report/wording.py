@@ -181,7 +181,15 @@ def pos_finding(numbers: Summary, edit: str) -> str:
         ),
         "difference": with_interval(points, rows[0]["difference"], rows[0]["difference_ci"]),
     }
-    if any(row["significant"] for row in rows):
+    significant = [row["significant"] for row in rows]
+    if any(significant) and not all(significant):
+        return say(
+            "{edit}: one of two tests tells nouns (n = {nouns}) from verbs, adjectives and adverbs "
+            "(n = {others}) on own prompts ({tests}). Median change of nouns minus that of the "
+            "others: {difference} percentage points.",
+            **values,
+        )
+    if all(significant):
         return say(
             "{edit}: nouns (n = {nouns}) differ significantly from verbs, adjectives and adverbs "
             "(n = {others}) on own prompts ({tests}). Median change of nouns minus that of the "

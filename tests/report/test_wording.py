@@ -101,3 +101,13 @@ def test_prompts_that_chose_the_neurons_are_named(rich_numbers: Numbers) -> None
     numbers = copy.deepcopy(rich_numbers)
     numbers["environment"]["study"]["holdout"] = 0.5
     assert not any("edit.holdout" in text for text in caveats(numbers))
+
+
+def test_nouns_that_one_test_alone_tells_from_others_are_said_to_be_so(
+    make_run: WriteRun, environment: dict[str, Any]
+) -> None:
+    numbers = numbers_of(make_run(studied_tables(0.4), environment))
+    for row in numbers["tests"]:
+        row["significant"] = row["test"] == "kolmogorov_smirnov"
+    text = plain(pos_finding(numbers, "suppress"))
+    assert "one of two tests tells nouns (n = 90) from verbs" in text

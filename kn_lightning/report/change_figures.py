@@ -164,7 +164,7 @@ def _signed_log_ticks(axis: Axis, high: float) -> None:
     decades = [10.0**power for power in range(8)]
     # Where the decades leave room: most studies lie between -100 and +100 %.
     between = [0.2, 0.5] if high < 2 else []
-    lower = [-1.0, *(-tick for tick in between), -_LINEAR, -0.05]
+    lower = [-1.0, *(-tick for tick in between or [0.3]), -_LINEAR, -0.05]
     ticks = [*lower, 0.0, 0.05, _LINEAR, *between, *decades]
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())

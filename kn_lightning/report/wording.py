@@ -239,4 +239,15 @@ def _extent(numbers: Summary) -> str:
         neurons=plural(neurons["distinct"], "{n} distinct neuron", "{n} distinct neurons"),
         layer=max(range(len(layers)), key=layers.__getitem__),
     )
-    return sentences(text, found)
+    return sentences(text, found, _held_out(numbers))
+
+
+def _held_out(numbers: Summary) -> str:
+    part = numbers["environment"]["study"].get("holdout")
+    if not part:
+        return ""
+    return say(
+        "Own is measured on {share} of each concept's prompts, which were held out: the neurons "
+        "were chosen from the others.",
+        share=share(part),
+    )

@@ -111,3 +111,10 @@ def test_nouns_that_one_test_alone_tells_from_others_are_said_to_be_so(
         row["significant"] = row["test"] == "kolmogorov_smirnov"
     text = plain(pos_finding(numbers, "suppress"))
     assert "one of two tests tells nouns (n = 90) from verbs" in text
+
+
+@pytest.mark.parametrize("part", [None, 0, 0.5])
+def test_prompts_that_were_held_out_are_said_to_be_so(numbers: Numbers, part: float | None) -> None:
+    numbers["environment"]["study"]["holdout"] = part
+    text = plain(" ".join(findings(numbers)))
+    assert ("50.0 % of each concept's prompts, which were held out" in text) is bool(part)

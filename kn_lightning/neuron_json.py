@@ -11,7 +11,6 @@ its, ``pararel_expanded.json``, says what a uuid's concept is.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from kn_lightning.errors import InputError
+from kn_lightning.files import write_whole
 from kn_lightning.schema import Neuron
 
 Neurons = dict[str, list[Neuron]]
@@ -87,10 +87,8 @@ def write_neurons(run_dir: Path, path: Path) -> None:
     pairs: dict[str, list[list[int]]] = {c: [] for c in prompts["concept"].to_pylist()}
     for row in neurons.to_pylist():
         pairs[row["concept"]].append([row["layer"], row["neuron"]])
-    temporary = path.with_name(f"{path.name}.tmp")
     try:
-        temporary.write_text(json.dumps(pairs, indent=4, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, json.dumps(pairs, indent=4, ensure_ascii=False))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give a file that can be written") from error
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from kn_lightning.errors import InputError
+from kn_lightning.files import write_whole
 from kn_lightning.schema import SCHEMA_VERSION, TABLES
 
 _CONFIG = "config.yaml"
@@ -83,7 +84,7 @@ class RunFolder:
             shutil.rmtree(self.parts, ignore_errors=True)  # of a run that was cut off while closing
             return
         self.parts.mkdir(exist_ok=True)
-        _write_whole(
+        write_whole(
             self.path / _CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         )
         self._write_table("skipped", [skipped])
@@ -92,7 +93,9 @@ class RunFolder:
         """Make the folder, or raise InputError unless it is there and empty."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            used = any(file.name != f"{_ENVIRONMENT}.tmp" for file in self.path.iterdir())
+            # What a run that was killed at its very first file left behind is nobody's.
+            left = f".{_ENVIRONMENT}."
+            used = any(not file.name.startswith(left) for file in self.path.iterdir())
         except OSError as error:
             raise InputError(
                 f"run_dir {self.path}: {error.strerror}; give another --run_dir"
@@ -106,7 +109,7 @@ class RunFolder:
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Replace ``environment.json``."""
         record = {"schema_version": SCHEMA_VERSION, **environment}
-        _write_whole(
+        write_whole(
             self.path / _ENVIRONMENT, json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         )
 
@@ -178,9 +181,3 @@ class RunFolder:
                 " give another --run_dir"
             ) from error
         return identity
-
-
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

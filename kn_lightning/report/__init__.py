@@ -14,7 +14,6 @@ machine without a GPU.
                  neuron_figures; canvas: what they share; fonts)
     page         all of that → Markdown and HTML
     language     English texts → those of another language, a file in ``languages/``
-    files        text or bytes → files, whole or not at all
 
 Importing this package costs nothing: the libraries for data and drawing load at the first report.
 """
@@ -39,7 +38,8 @@ def write_report(run_dir: Path, language: str = "en") -> Path:
         InputError: The folder is not a finished run, or the language cannot be written; the
             message names the file or flag and what to do.
     """
-    from kn_lightning.report import changes, figures, files, page, summary, tables
+    from kn_lightning import files
+    from kn_lightning.report import changes, figures, page, summary, tables
     from kn_lightning.report.language import speaking
 
     run_dir = Path(run_dir)

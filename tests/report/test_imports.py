@@ -1,4 +1,4 @@
-"""What the report's package may import, and how it writes."""
+"""What the report's package may import."""
 
 from __future__ import annotations
 
@@ -10,22 +10,7 @@ from pathlib import Path
 import pytest
 
 import kn_lightning.report
-from kn_lightning.report import files
 from kn_lightning.report.canvas import LOOKS, OTHER_LOOK
-
-
-def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "report.md"
-    files.write_whole(path, "old")
-
-    def refuse(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(files.os, "replace", refuse)
-    with pytest.raises(OSError, match="disk full"):
-        files.write_whole(path, "new")
-    assert path.read_text(encoding="utf-8") == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_import_is_cheap() -> None:

@@ -10,16 +10,19 @@ from collections.abc import Callable
 
 from kn_lightning.errors import InputError
 
+_SAID = (InputError, ArgumentError, ModuleNotFoundError)
+"""Errors whose message is for the user."""
+
 
 def run_command(command: Callable[[], None]) -> None:
-    """Run a script's command: bad input is one line and exit code 2."""
+    """Run a script's command: bad input, or a missing package, is one line and exit code 2."""
     _quieten()
     try:
         command()
-    except (ValueError, ArgumentError) as error:
+    except (ValueError, ArgumentError, ModuleNotFoundError) as error:
         # jsonargparse wraps what a data class says of its arguments.
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, (InputError, ArgumentError)):
+        while cause is not None and not isinstance(cause, _SAID):
             cause = cause.__cause__
         if cause is None:
             raise

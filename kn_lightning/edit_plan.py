@@ -97,7 +97,8 @@ class EditPlan:
         self._borrower = {
             study.groups[lender].concept: study.groups[borrower]
             for lender, borrower in zip(ring, ring[1:] + ring[:1], strict=True)
-            if lender != borrower
+            # "Kitten" and "kitten" are no strangers to each other.
+            if study.groups[lender].concept.casefold() != study.groups[borrower].concept.casefold()
         }
 
     def rows(

@@ -238,6 +238,21 @@ def test_nothing_that_is_logged_names_the_machine_its_folders_or_its_user(
     assert [path.search(text) for text in logged if path.search(text)] == []
 
 
+def test_a_logger_without_its_library_is_one_line(tmp_path: Path) -> None:
+    loggers = "lightning.fabric.loggers.tensorboard"
+    config = REPOSITORY / "configs" / "logger" / "tensorboard.yaml"
+    with (
+        mock.patch(f"{loggers}._TENSORBOARD_AVAILABLE", False),
+        mock.patch(f"{loggers}._TENSORBOARDX_AVAILABLE", False),
+    ):
+        done = command("analyze.py", "--config", config, "--run_dir", tmp_path / "run")
+    assert done.code == 2
+    (line,) = done.err.strip().splitlines()
+    assert "tensorboard" in line
+    assert "pip install" in line
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["environment", "flag"])
 def test_disabled_tracking_leaves_nothing_behind(

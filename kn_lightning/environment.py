@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning import Trainer
 
+from kn_lightning.data.addresses import public_url
 from kn_lightning.data.modules import PromptGroups
 from kn_lightning.data.unrelated import UnrelatedPrompts
 from kn_lightning.encoders.encoder import Encoder
@@ -86,14 +87,14 @@ def environment_record(
         },
         "seconds": {},
     }
-    named: dict[str, Any] = without_folders(record)
+    named: dict[str, Any] = shareable(record)
     return named
 
 
 def study_identity(config: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     """What a resumed run must share with the one before: settings and hashes, flat."""
     return {
-        **without_folders(study_settings(config)),
+        **shareable(study_settings(config)),
         "data.sha256": record["data"]["sha256"],
         "encoder.weights_sha256": record["encoder"]["weights_sha256"],
     }
@@ -123,13 +124,18 @@ def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def without_folders(value: Any) -> Any:
-    """Nested settings with every absolute path in them cut down to its last part."""
+def shareable(value: Any) -> Any:
+    """Nested settings as they may be shown.
+
+    Absolute paths are cut down to their last part, addresses to what names no user and no key.
+    """
     if isinstance(value, dict):
-        return {key: without_folders(inner) for key, inner in value.items()}
+        return {key: shareable(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [without_folders(inner) for inner in value]
+        return [shareable(inner) for inner in value]
     if isinstance(value, str):
+        if value.startswith(("http://", "https://")):
+            return public_url(value)
         for path in (PurePosixPath(value), PureWindowsPath(value)):
             if path.name and (path.is_absolute() or value.startswith("~")):
                 return path.name

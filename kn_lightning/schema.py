@@ -53,7 +53,10 @@ class PromptGroup:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """What was left out of a study and why; ``prompt`` is None where the whole concept was."""
+    """What was left out of a study and why.
+
+    ``prompt`` is None where the whole concept was, and empty where a record had no sentence.
+    """
 
     concept: str
     prompt: str | None

@@ -18,7 +18,7 @@ import yaml
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
-from kn_lightning.environment import without_folders
+from kn_lightning.environment import shareable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,7 @@ def flat_numbers(values: dict[str, Any], place: str = "") -> dict[str, float]:
 def shared_settings(config: dict[str, Any]) -> dict[str, Any]:
     """Settings that may be shown: no logger, which can hold a key, and no absolute path."""
     trainer = {key: value for key, value in config["trainer"].items() if key != "logger"}
-    settings: dict[str, Any] = without_folders({**config, "trainer": trainer})
+    settings: dict[str, Any] = shareable({**config, "trainer": trainer})
     return settings
 
 

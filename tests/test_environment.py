@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kn_lightning.environment import without_folders
+from kn_lightning.environment import shareable
 
 
 @pytest.mark.parametrize(
@@ -17,11 +17,12 @@ from kn_lightning.environment import without_folders
         ("models/bert", "models/bert"),
         ("google-bert/bert-base-uncased", "google-bert/bert-base-uncased"),
         ("https://example.org/a/b.zip", "https://example.org/a/b.zip"),
+        ("https://me:key@example.org/a/b.zip?token=key#key", "https://example.org/a/b.zip"),
         ("/", "/"),
         (0.2, 0.2),
         (None, None),
     ],
 )
 def test_of_an_absolute_path_the_name_is_kept(value: object, kept: object) -> None:
-    assert without_folders(value) == kept
-    assert without_folders({"a": [value, {"b": value}]}) == {"a": [kept, {"b": kept}]}
+    assert shareable(value) == kept
+    assert shareable({"a": [value, {"b": value}]}) == {"a": [kept, {"b": kept}]}

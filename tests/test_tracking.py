@@ -78,7 +78,7 @@ def test_csv_has_progress_and_every_number_of_the_summary(logged: tuple[Path, Pa
     assert len(expected) > 50
 
 
-def test_settings_are_kept_beside_the_metrics_without_folders(logged: tuple[Path, Path]) -> None:
+def test_settings_are_kept_beside_the_metrics_shareable(logged: tuple[Path, Path]) -> None:
     run_dir, logs = logged
     files = sorted(logs.rglob("hparams.yaml"))
     assert len(files) == 2

@@ -16,6 +16,7 @@ import pooch
 import requests
 from filelock import FileLock
 
+from kn_lightning.data.addresses import public_url
 from kn_lightning.errors import InputError
 
 _SECONDS = 60  # without a byte, before a download counts as broken off
@@ -27,19 +28,28 @@ def fetch_zip(url: str) -> Path:
     """A zip archive's place in the cache; downloaded with the first use, whole or not at all.
 
     What a broken-off download left is kept beside it, and the next call goes on there. Processes
-    that ask at the same time wait for the one that downloads.
+    that ask at the same time wait for the one that downloads. A file in the cache that was cut
+    since is downloaded again.
 
     Raises:
-        InputError: the address can't be reached, the download breaks off, or what came is no
-            whole zip archive.
+        InputError: the address is none or can't be reached, the download breaks off, or what came
+            is no whole zip archive.
     """
     folder = pooch.os_cache("kn_lightning")
+    remedy = "try again (a broken-off download goes on where it was)"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "download.lock"):
-            return Path(pooch.retrieve(url, known_hash=None, path=folder, downloader=_download_on))
+            place = _cached(url, folder)
+            if not zipfile.is_zipfile(place):
+                place.unlink()
+                place = _cached(url, folder)
+            return place
     except requests.HTTPError as error:
         what = str(error).partition(" for url")[0]
+    except ValueError as error:  # of requests and of the standard library
+        what = f"no http(s) address ({type(error).__name__})"
+        remedy = "give one such as https://HOST/data.zip"
     except requests.RequestException as error:
         what = type(error).__name__
     except OSError as error:
@@ -47,9 +57,14 @@ def fetch_zip(url: str) -> Path:
     except zipfile.BadZipFile as error:
         what = f"no whole zip archive ({error})"
     raise InputError(
-        f"data.url {url}: {what}; try again (a broken-off download goes on where it was), or "
-        "download it by hand and give --data.path FILE"
+        f"data.url {public_url(url)}: {what}; {remedy}, or download it by hand and give "
+        "--data.path FILE"
     )
+
+
+def _cached(url: str, folder: Path) -> Path:
+    pooch.get_logger().setLevel("WARNING")  # It would print the whole address.
+    return Path(pooch.retrieve(url, known_hash=None, path=folder, downloader=_download_on))
 
 
 def _download_on(url: str, output_file: str, _: Any) -> None:

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from kn_lightning.data.part_of_speech import given_part
 from kn_lightning.errors import InputError
 from kn_lightning.schema import MASK, Prompt, PromptGroup
 
@@ -13,9 +14,10 @@ from kn_lightning.schema import MASK, Prompt, PromptGroup
 def read_csv(path: Path) -> Iterator[PromptGroup]:
     """A group of one prompt for each row; blank rows are passed over.
 
-    The first row names the columns: ``concept`` and ``prompt``, and ``relation``, ``pos`` and
-    ``negated`` (the same prompt saying the opposite) where known; other columns are left alone.
-    Fields are separated by tabs in a ``.tsv``, else by commas, and quoted as spreadsheets do.
+    The first row names the columns: ``concept`` and ``prompt``, and ``relation``, ``pos`` (as
+    :func:`given_part` takes it) and ``negated`` (the same prompt saying the opposite) where known;
+    other columns are left alone. Fields are separated by tabs in a ``.tsv``, else by commas, and
+    quoted as spreadsheets do.
 
     Raises:
         InputError: the file can't be read, or a row is no such prompt.
@@ -67,6 +69,6 @@ def _group(row: list[str], columns: list[str], place: str) -> PromptGroup:
     return PromptGroup(
         fields["concept"],
         tuple(Prompt(text, relation) for text in prompts),
-        fields.get("pos") or None,
+        given_part(fields["pos"], place) if fields.get("pos") else None,
         tuple(Prompt(text, relation) for text in negated),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kn_lightning.data.part_of_speech import given_part
 from kn_lightning.errors import InputError
 from kn_lightning.schema import MASK, Prompt, PromptGroup
 
@@ -15,7 +16,8 @@ def read_jsonl(path: Path) -> Iterator[PromptGroup]:
     """Groups of a file, line by line; blank lines are passed over.
 
     A line is ``{"concept": "kitten", "prompts": ["[MASK] will grow up to be a cat.", ...]}`` with
-    ``relation``, ``pos`` and ``negated`` prompts where known; other keys are left alone.
+    ``relation``, ``pos`` (as :func:`given_part` takes it) and ``negated`` prompts where known;
+    other keys are left alone.
 
     Raises:
         InputError: the file can't be read, or a line is no such group.
@@ -59,6 +61,7 @@ def _group(record: dict[str, Any], place: str) -> PromptGroup:
     concept = string_value(record, "concept", place)
     relation = None if record.get("relation") is None else string_value(record, "relation", place)
     pos = None if record.get("pos") is None else string_value(record, "pos", place)
+    part = None if pos is None else given_part(pos, place)
     prompts = _sentences(record.get("prompts"), place, "prompts")
     if not prompts:
         raise InputError(f"{place}: 'prompts' is []; give a list of sentences with {MASK}")
@@ -66,7 +69,7 @@ def _group(record: dict[str, Any], place: str) -> PromptGroup:
     return PromptGroup(
         concept,
         tuple(Prompt(text, relation) for text in prompts),
-        pos,
+        part,
         tuple(Prompt(text, relation) for text in negated),
     )
 

@@ -45,9 +45,10 @@ def read_lama(
 ) -> Iterator[PromptGroup | Skipped]:
     """Groups of the concepts with enough prompts, in order of appearance, and what is left out.
 
-    Every sentence ends up in a prompt or in one row of what is left out; of a concept with too few
-    prompts there is a row for each of them and one for the concept. Negated sentences that can't be
-    used are left out without a row: they are a control, no part of what is studied.
+    Every sentence ends up in a prompt or in one row of what is left out, and a record without one
+    in a row with an empty prompt; of a concept with too few prompts there is a row for each of them
+    and one for the concept. Negated sentences that can't be used are left out without a row: they
+    are a control, no part of what is studied.
 
     Args:
         records: of one part, each with its place in a file for messages.
@@ -123,6 +124,8 @@ def _prompt(statement: _Statement, mask: Masked, max_words: int | None) -> Promp
         return "no object"
     if statement.denied:
         return "most raters say that the text does not state the fact"
+    if not statement.text:
+        return "no sentence"
     if statement.text.count(MASK) != 1:
         return f"the sentence has not exactly one {MASK}"
     text: str | None = statement.text
@@ -138,7 +141,7 @@ def _prompt(statement: _Statement, mask: Masked, max_words: int | None) -> Promp
 
 
 def _statements(record: dict[str, Any], place: str) -> Iterator[_Statement]:
-    """The sentences of a record, then the negated ones.
+    """The sentences of a record, one empty sentence where it has none; then the negated ones.
 
     "sub_label" and "obj_label" come first: in Google_RE "sub" and "obj" are identifiers.
     """
@@ -152,10 +155,14 @@ def _statements(record: dict[str, Any], place: str) -> Iterator[_Statement]:
         denied=_denied(record, place),
     )
     if "masked_sentences" in record:
-        for text in _texts(record, "masked_sentences", place):
+        for text in _texts(record, "masked_sentences", place) or [""]:
             yield replace(statement, text=text)
+    elif "evidences" not in record:
+        raise InputError(
+            f"{place}: neither 'masked_sentences' nor 'evidences'; give a file in LAMA's format"
+        )
     else:
-        for evidence in _objects(record, "evidences", place):
+        for evidence in _objects(record, "evidences", place) or [{}]:
             text = _text(evidence, ("masked_sentence",), place)
             surface = _text(evidence, ("obj_surface",), place) or label
             yield replace(statement, text=text, surface=surface)

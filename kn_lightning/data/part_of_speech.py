@@ -1,4 +1,4 @@
-"""Encoded groups -> with the part of speech that nltk's tagger finds in their prompts."""
+"""Encoded groups -> with their part of speech: the data's, else what nltk's tagger finds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
+from kn_lightning.errors import InputError
 from kn_lightning.schema import MASK, EncodedGroup
 
 if TYPE_CHECKING:
@@ -22,8 +23,16 @@ TAGGER = "averaged_perceptron_tagger_eng"
 _FETCH_SECONDS = 30
 """For some 1.5 MB."""
 
-_PARTS = {"NN": "noun", "VB": "verb", "JJ": "adjective", "RB": "adverb"}
-"""First two letters of a Penn Treebank tag, and what they say; all else is "other"."""
+_TAGS = {
+    "noun": "NN NNS NNP NNPS NOUN PROPN",
+    "verb": "VB VBD VBG VBN VBP VBZ VERB AUX",
+    "adjective": "JJ JJR JJS ADJ",
+    "adverb": "RB RBR RBS ADV",
+    "other": "CC CD DT EX FW IN LS MD PDT POS PRP PRP$ RP SYM TO UH WDT WP WP$ WRB"
+    " ADP CCONJ CONJ DET INTJ NUM PART PRON PRT PUNCT SCONJ X",
+}
+"""Parts of speech, and the tags that say so: Penn Treebank's, then the Universal ones."""
+_PARTS = {tag: part for part, tags in _TAGS.items() for tag in (part.upper(), *tags.split())}
 _CLASSES = {"verb": "modifier", "adjective": "modifier", "adverb": "modifier"}
 """The paper compares nouns with verbs, adjectives and adverbs together."""
 
@@ -37,6 +46,25 @@ class Tagger(Protocol):
 
     def tag(self, tokens: list[str]) -> list[tuple[str, str]]:
         """Each token of a sentence with its Penn Treebank tag."""
+
+
+def given_part(value: str, place: str) -> str:
+    """noun, verb, adjective, adverb or other: what the data call a concept, in any case.
+
+    Args:
+        value: one of these words, or a tag of the Penn Treebank or of the Universal set.
+        place: where it stands, for the message.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    part = _PARTS.get(value.upper())
+    if part is None:
+        raise InputError(
+            f"{place}: 'pos' is {value!r:.60}; give {', '.join(_TAGS)}, or a Penn Treebank or "
+            "Universal tag"
+        )
+    return part
 
 
 def load_tagger() -> Tagger | None:
@@ -107,7 +135,7 @@ def concept_part(prompt: str, concept: str, tagger: Tagger) -> str:
     """
     tokens, place = filled_tokens(prompt, concept)
     _, tag = tagger.tag(tokens)[place]
-    return _PARTS.get(tag[:2], "other")
+    return _PARTS.get(tag, "other")
 
 
 def filled_tokens(prompt: str, concept: str) -> tuple[list[str], int]:

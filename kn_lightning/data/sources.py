@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kn_lightning.data.addresses import public_url
 from kn_lightning.data.archives import data_files, fetch_zip, fingerprint
 from kn_lightning.data.csv_prompts import read_csv
 from kn_lightning.data.facts import embedded_groups, held_out_prompts
@@ -122,10 +123,12 @@ class LamaPrompts(PromptGroups):
         return read_lama(self._records(), self.mask, self.max_words, self.min_prompts)
 
     def origin(self) -> dict[str, Any]:
-        """Address, and name, size and hash of the archive or the files."""
+        """Address without its secrets, and name, size and hash of the archive or the files."""
         path = self._place()
         if self.path is None:
-            return {"url": self.url, **fingerprint([path])}
+            # The file's name in the cache is made of the whole address.
+            url = public_url(self.url)
+            return {"url": url, **fingerprint([path]), "files": [url.rpartition("/")[2]]}
         if path.is_file():
             return fingerprint([path])
         with data_files(path, self.part, FILES[self.part]) as files:

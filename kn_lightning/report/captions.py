@@ -6,10 +6,12 @@ from typing import Any
 
 from kn_lightning.report import neuron_captions
 from kn_lightning.report.caption import Caption
+from kn_lightning.report.comparison_wording import pos_finding
 from kn_lightning.report.labels import (
     concepts,
     edit_label,
     kind_label,
+    listed,
     main_edits,
     pos_label,
     times,
@@ -17,7 +19,7 @@ from kn_lightning.report.labels import (
 from kn_lightning.report.language import say, sentences
 from kn_lightning.report.numerals import count, percent, whole_percent
 from kn_lightning.report.rankings import KITTEN
-from kn_lightning.report.wording import own_change, pos_finding
+from kn_lightning.report.wording import own_change
 
 Summary = dict[str, Any]
 
@@ -39,10 +41,12 @@ def captions(numbers: Summary) -> dict[str, Caption]:
 
 
 def _medians(numbers: Summary, edit: str) -> str:
-    return "; ".join(
-        f"{kind_label(kind, numbers)} {percent(row['median'])}"
-        for kind, row in numbers["changes"][edit].items()
-        if row["n"]
+    return listed(
+        *(
+            f"{kind_label(kind, numbers)} {percent(row['median'])}"
+            for kind, row in numbers["changes"][edit].items()
+            if row["n"]
+        )
     )
 
 
@@ -64,7 +68,7 @@ def _concepts(numbers: Summary, edit: str) -> Caption:
         ),
         alt=say(
             "Bars for {concepts}: {list}",
-            list="; ".join(f"{row['concept']} {percent(row['own'])}" for row in window),
+            list=listed(*(f"{row['concept']} {percent(row['own'])}" for row in window)),
             **values,
         ),
     )
@@ -111,7 +115,7 @@ def _by_pos(numbers: Summary, edit: str) -> Caption:
         reading=sentences(reading, pos_finding(numbers, edit)),
         alt=say(
             "Histograms by part of speech. Medians on own prompts: {list}.",
-            list="; ".join(medians),
+            list=listed(*medians),
         ),
     )
 
@@ -155,5 +159,5 @@ def _dose_curve(numbers: Summary) -> Caption:
             "edited and the change is 0 by definition. The vertical axis is linear between −10 % "
             "and +10 % and logarithmic beyond."
         ),
-        alt=say("Curves of the median change by factor: {list}.", list="; ".join(medians)),
+        alt=say("Curves of the median change by factor: {list}.", list=listed(*medians)),
     )

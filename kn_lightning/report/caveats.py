@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from kn_lightning.report.comparison_wording import p_equals
 from kn_lightning.report.labels import (
     attributions,
     concepts,
     edit_label,
     edit_title,
     kind_label,
+    listed,
     main_edits,
+    test_label,
 )
 from kn_lightning.report.language import plural, say
 from kn_lightning.report.numerals import count, percent, share
@@ -36,15 +39,15 @@ def _control(row: dict[str, Any], numbers: Summary) -> str:
         "control": kind_label(row["control"], numbers),
         "median": percent(row["control_median"]),
         "own": percent(row["own_median"]),
+        "concepts": concepts(row["n_pairs"]),
     }
     if row["control"] == "negated":
-        # Not a control of whose neurons they are: the answer is still the concept itself.
-        return _negated(row, values) if row["reading"] in ("as_much", "notable") else ""
+        return _negated(row, values)
     if row["reading"] == "as_much":
         return say(
             "{edit}: the control “{control}” moves about as much as own or more (median {median} "
-            "against {own} for own). This edit gives no evidence that the neurons found are "
-            "specific to their concept.",
+            "against {own} for own, {concepts}). This edit gives no evidence that the neurons "
+            "found are specific to their concept.",
             **values,
         )
     if row["reading"] == "notable":
@@ -54,24 +57,29 @@ def _control(row: dict[str, Any], numbers: Summary) -> str:
             "beyond the control speaks for the neurons found.",
             ratio=share(row["ratio"]),
             share=share(row["own_moves_more"]),
-            concepts=concepts(row["n_pairs"]),
             **values,
         )
     if row["reading"] == "unclear":
         return say(
             "{edit}: the control “{control}” moves less than own in the median ({median} against "
-            "{own} for own), but the test does not tell them apart.",
+            "{own} for own, {concepts}), but the test does not tell them apart.",
             **values,
         )
     return ""
 
 
 def _negated(row: dict[str, Any], values: dict[str, str]) -> str:
+    """Not a control of whose neurons they are: the answer is still the concept itself."""
+    same_way = row["own_median"] * row["control_median"] > 0
+    if row["reading"] in (None, "less") or not same_way:
+        return ""
     return say(
         "{edit}: on prompts that say the opposite the answer moves {ratio} as far as on own ones "
-        "in the median ({median} against {own}): the neurons act on the word, whatever the "
-        "sentence says of it.",
+        "in the median ({median} against {own}, {concepts}; {test} of one against the other: {p}). "
+        "The neurons may act on the word, whatever the sentence says of it.",
         ratio=share(row["ratio"]),
+        test=test_label("wilcoxon"),
+        p=p_equals(row["p_adjusted"]),
         **values,
     )
 
@@ -138,7 +146,7 @@ def _undefined(numbers: Summary) -> str:
     return say(
         "Concepts left out of the statistics because their change has no value (a probability of "
         "0 before the edit, or no neuron to edit): {list}.",
-        list="; ".join(undefined),
+        list=listed(*undefined),
     )
 
 

@@ -122,7 +122,7 @@ def _box_panel(axes: Axes, numbers: dict[str, Any], changes: pd.DataFrame, edit:
     low, high = float(everything.min()), float(everything.max())
     axes.set_xscale("symlog", linthresh=_LINEAR, linscale=0.8)
     axes.set_xlim(1.3 * min(low, -_LINEAR), 1.3 * max(high, _LINEAR))
-    _signed_log_ticks(axes.xaxis, high)
+    _signed_log_ticks(axes.xaxis, fine=high < 2)
 
 
 def dose_curve(title: str, numbers: dict[str, Any]) -> Figure:
@@ -154,16 +154,19 @@ def dose_curve(title: str, numbers: dict[str, Any]) -> Figure:
     axes.set_ylabel(say("median relative change in %"))
     axes.set_yscale("symlog", linthresh=_LINEAR, linscale=0.8)
     axes.set_ylim(1.3 * min(everything), 1.3 * max(everything))
-    _signed_log_ticks(axes.yaxis, max(everything))
+    # Numbers above each other need less room than those beside each other.
+    _signed_log_ticks(axes.yaxis, fine=max(everything) < 10)
     legend(figure, columns=2)
     return figure
 
 
-def _signed_log_ticks(axis: Axis, high: float) -> None:
-    """Ticks in percent of an axis that is linear within ±10 % and logarithmic beyond."""
+def _signed_log_ticks(axis: Axis, fine: bool) -> None:
+    """Ticks in percent of an axis that is linear within ±10 % and logarithmic beyond.
+
+    ``fine`` where the decades leave room for ticks between them: if the highest value is low.
+    """
     decades = [10.0**power for power in range(8)]
-    # Where the decades leave room: most studies lie between -100 and +100 %.
-    between = [0.2, 0.5] if high < 2 else []
+    between = [0.2, 0.5] if fine else []
     lower = [-1.0, *(-tick for tick in between or [0.3]), -_LINEAR, -0.05]
     ticks = [*lower, 0.0, 0.05, _LINEAR, *between, *decades]
     axis.set_major_locator(FixedLocator(ticks))

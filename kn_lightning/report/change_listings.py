@@ -136,11 +136,12 @@ def controls(numbers: Summary) -> Listing:
         tuple(rows),
         n_words=2,
         note=say(
-            "“Control / own” is the ratio of the medians; “Own moves farther” compares the size of "
-            "both changes concept by concept. “Own {minus} control” is the median of the "
-            "differences by concept in percentage points [95 % bootstrap interval], tested by "
-            "Wilcoxon's signed-rank test (two-sided). {adjusted} The rank-biserial r runs from "
-            "{minus}1 (own always lower) to 1 (always higher).",
+            "“Control / own” is the ratio of the medians over the concepts that have both values; "
+            "“Own moves farther” compares the size of both changes concept by concept. “Own "
+            "{minus} control” is the median of the differences by concept in percentage points "
+            "[95 % bootstrap interval], tested by Wilcoxon's signed-rank test (two-sided). "
+            "{adjusted} The rank-biserial r runs from {minus}1 (own always lower) to 1 (always "
+            "higher).",
             minus=MINUS,
             adjusted=_adjusted(numbers),
         ),

@@ -56,9 +56,9 @@ def _change(part: pd.DataFrame, raw: pd.DataFrame) -> dict[str, Any]:
 
 
 def controls(changes: pd.DataFrame, tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How far each kind moves beside own: ratio of medians, and concept by concept.
+    """How far each kind moves beside own, over the concepts that have both values.
 
-    An edit that moves nothing, such as a factor of 1, has no ``reading``.
+    Without a test (too few pairs), and for an edit that moves nothing, there is no ``reading``.
 
     Args:
         changes: From ``relative_changes``.
@@ -68,14 +68,15 @@ def controls(changes: pd.DataFrame, tests: list[dict[str, Any]]) -> list[dict[st
     result = []
     for edit in edit_order(changes["edit"].unique().tolist()):
         own = change_values(changes, edit, "own")
-        still = factor(edit) == 1 or own.abs().max() < _STILL
         for kind in kind_order(changes.loc[changes["edit"] == edit, "kind"].unique().tolist()):
             control = change_values(changes, edit, kind)
-            if kind == "own" or own.empty or control.empty:
+            pairs = pd.concat([own, control], axis=1, join="inner", keys=["own", "control"])
+            if kind == "own" or pairs.empty:
                 continue
-            pairs = pd.concat([own, control], axis=1, join="inner", keys=["own", "control"]).abs()
-            own_median, control_median = own.median(), control.median()
+            own_median, control_median = pairs["own"].median(), pairs["control"].median()
             ratio = abs(control_median / own_median) if own_median else math.inf
+            sizes = pairs.abs()
+            still = factor(edit) == 1 or sizes["own"].max() < _STILL
             test = found.get((edit, kind), {})
             result.append(
                 {
@@ -84,9 +85,9 @@ def controls(changes: pd.DataFrame, tests: list[dict[str, Any]]) -> list[dict[st
                     "own_median": own_median,
                     "control_median": control_median,
                     "ratio": ratio,
-                    "reading": None if still else _reading(ratio, test.get("significant")),
+                    "reading": _reading(ratio, test["significant"]) if test and not still else None,
                     "n_pairs": len(pairs),
-                    "own_moves_more": share(pairs["own"] > pairs["control"]),
+                    "own_moves_more": share(sizes["own"] > sizes["control"]),
                     "effect_size": test.get("effect_size"),
                     "p_adjusted": test.get("p_adjusted"),
                 }
@@ -94,18 +95,18 @@ def controls(changes: pd.DataFrame, tests: list[dict[str, Any]]) -> list[dict[st
     return result
 
 
-def _reading(ratio: float, significant: bool | None) -> str:
+def _reading(ratio: float, significant: bool) -> str:
     """``less``, ``notable``, ``as_much`` or ``unclear``, by sizes and by the paired test.
 
     A control that moves less far than own but that its test does not tell apart leaves it unclear.
 
     Args:
         ratio: The control's median over that of own, without signs.
-        significant: What the test found; None where there are too few concepts for one.
+        significant: What the paired test found.
     """
     if ratio >= _AS_MUCH:
         return "as_much"
-    if significant is False:
+    if not significant:
         return "unclear"
     return "notable" if ratio >= _NOTABLE else "less"
 

@@ -104,6 +104,11 @@ def mean_of_pairs(row: dict[str, Any] | None) -> str:
     return number(None) if row is None else f"{number(row['mean'])} (n = {count(row['n_pairs'])})"
 
 
+def listed(*items: str) -> str:
+    """Several things in one line; they may have commas of their own."""
+    return say("; ").join(items)
+
+
 def interval(low: str, high: str) -> str:
     """A range of two values in words: "−50.1 % to −20.2 %"."""
     return say("{low} to {high}", low=low, high=high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kn_lightning.report.caption import Caption
-from kn_lightning.report.labels import attributions, concepts, interval, mean_of_pairs
+from kn_lightning.report.labels import attributions, concepts, interval, listed, mean_of_pairs
 from kn_lightning.report.language import plural, say, sentences
 from kn_lightning.report.numerals import count, number, share
 
@@ -122,8 +122,8 @@ def _overlap(numbers: Summary) -> Caption:
         reading=reading,
         alt=say(
             "Points, concepts: neurons. {list}.",
-            list="; ".join(
-                f"{n}: {count(neurons)}" for n, neurons in found["neurons_by_n_concepts"]
+            list=listed(
+                *(f"{n}: {count(neurons)}" for n, neurons in found["neurons_by_n_concepts"])
             ),
         ),
     )

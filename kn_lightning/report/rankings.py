@@ -143,15 +143,15 @@ def _split(prompts: pd.DataFrame, changes: pd.DataFrame, column: str) -> Rows:
         here = (
             changes[changes[column].isna()] if pd.isna(name) else changes[changes[column] == name]
         )
+        by_edit = {edit: here.loc[here["edit"] == edit, "change"] for edit in edits}
         result.append(
             {
                 column: None if pd.isna(name) else name,
                 "concepts": part["concept"].nunique(),
                 "prompts": len(part),
                 "concepts_measured": here.dropna(subset="change")["concept"].nunique(),
-                "own_median": {
-                    edit: here.loc[here["edit"] == edit, "change"].median() for edit in edits
-                },
+                "own_n": {edit: int(own.count()) for edit, own in by_edit.items()},
+                "own_median": {edit: own.median() for edit, own in by_edit.items()},
             }
         )
     return sorted(result, key=lambda row: -row["prompts"])

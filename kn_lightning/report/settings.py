@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from kn_lightning.report.language import say
@@ -26,7 +27,7 @@ def settings(environment: dict[str, Any]) -> dict[str, Listing]:
         name: Listing(
             titles[name],
             (say("Setting"), say("Value")),
-            tuple((key, _text(value)) for key, value in part.items()),
+            tuple(_rows(part)),
             n_words=2,
         )
         for name, part in parts.items()
@@ -34,6 +35,15 @@ def settings(environment: dict[str, Any]) -> dict[str, Listing]:
     times = environment.get("seconds") or {}
     rows = tuple((stage, seconds(value)) for stage, value in times.items())
     return {**tables, "seconds": Listing(say("Time"), (say("Stage"), say("Time")), rows)}
+
+
+def _rows(part: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """A row a value; the keys of nested ones are joined by dots, as in a flag."""
+    for key, value in part.items():
+        if isinstance(value, dict):
+            yield from _rows(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", _text(value)
 
 
 def _text(value: object) -> str:

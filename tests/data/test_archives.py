@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
+import pooch
 import pytest
 
 from data.conftest import Server
@@ -153,15 +154,48 @@ def test_addresses_without_an_archive_are_refused_in_one_line(server: Server, ca
     for url, what in (
         (server.url("/none.zip"), "404 Client Error: Not Found"),
         (refused, "ConnectionError"),
-        ("data.zip", "MissingSchema"),
-        ("ftp://127.0.0.1/data.zip", "InvalidSchema"),
+        ("data.zip", "no http(s) address (MissingSchema); give one such as https://HOST/data.zip"),
+        ("ftp://127.0.0.1/data.zip", "no http(s) address (InvalidSchema)"),
+        ("https://", "no http(s) address (InvalidURL)"),
+        ("http://[::1/data.zip", "no http(s) address (ValueError)"),
     ):
         with pytest.raises(InputError) as caught:
             fetch_zip(url)
         message = str(caught.value)
-        assert message.startswith(f"data.url {url}: {what}; ")
+        assert message.startswith(f"data.url {url}: {what}")
+        assert message.endswith(", or download it by hand and give --data.path FILE")
+        assert ("try again" in message) == ("no http(s) address" not in message)
         assert "\n" not in message
         assert downloads(cache) == []
+
+
+def test_neither_errors_nor_the_log_show_the_secrets_of_an_address(
+    server: Server,
+    cache: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pooch.get_logger().setLevel("INFO")
+    monkeypatch.setattr(pooch.get_logger(), "handlers", [caplog.handler])  # it has no parent
+    plain = server.url("/data.zip")
+    secret = plain.replace("http://", "http://me:PW@") + "?token=T"
+    with pytest.raises(InputError) as caught:
+        fetch_zip(secret)
+    assert str(caught.value).startswith(f"data.url {plain}: 404 Client Error: Not Found; try")
+    server.files["/data.zip?token=T"] = ARCHIVE
+    assert fetch_zip(secret).read_bytes() == ARCHIVE
+    assert "Downloading" not in caplog.text
+
+
+def test_a_file_of_the_cache_that_was_cut_is_downloaded_again(server: Server, cache: Path) -> None:
+    server.files["/data.zip"] = ARCHIVE
+    url = server.url("/data.zip")
+    place = fetch_zip(url)
+    place.write_bytes(ARCHIVE[: len(ARCHIVE) // 2])
+    assert fetch_zip(url) == place
+    assert place.read_bytes() == ARCHIVE
+    assert server.asked == [0, 0]
+    assert downloads(cache) == [".zip"]
 
 
 def test_a_cache_that_cannot_be_written_is_named(server: Server, cache: Path) -> None:

@@ -95,6 +95,13 @@ def test_negated_prompt_needs_a_mask_too(path: Path) -> None:
         groups(path, "concept,prompt,negated\nlamb,[MASK].,never.\n")
 
 
+def test_parts_of_speech_are_the_reports_own(path: Path) -> None:
+    header = "concept,prompt,pos\nlamb,[MASK].,"
+    assert [group.pos for group in groups(path, f"{header} nns \n")] == ["noun"]
+    with pytest.raises(InputError, match=rf"^{path}, line 2: 'pos' is 'proper noun'; give noun, v"):
+        groups(path, f"{header}proper noun\n")
+
+
 @pytest.mark.parametrize(
     ("header", "what"),
     [

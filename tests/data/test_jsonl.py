@@ -45,6 +45,11 @@ def test_keys_of_a_group_are_read_and_others_left_alone(path: Path) -> None:
     )
 
 
+def test_parts_of_speech_are_the_reports_own(path: Path) -> None:
+    (group,) = groups(path, GOOD[:-1] + ', "pos": " NNS "}')
+    assert group.pos == "noun"
+
+
 @pytest.mark.parametrize("keys", ["", ', "relation": null, "pos": null'])
 def test_relation_and_pos_are_optional(path: Path, keys: str) -> None:
     assert groups(path, GOOD[:-1] + keys + "}") == [LAMB]
@@ -104,6 +109,8 @@ def test_unicode_line_separators_inside_a_prompt_cut_no_line(path: Path) -> None
         ('{"concept": "cat", "prompts": [["[MASK]."]]}', ["['[MASK].']"]),
         ('{"concept": "cat", "prompts": ["[MASK]."], "relation": 3}', ["'relation'", "3"]),
         ('{"concept": "cat", "prompts": ["[MASK]."], "pos": ""}', ["'pos'", "''"]),
+        (GOOD[:-1] + ', "pos": "proper noun"}', ["'pos' is 'proper noun'", "give noun, verb"]),
+        (GOOD[:-1] + ', "pos": "' + "x" * 500 + '"}', ["'pos'", "give noun, verb"]),
         (b'{"concept": "\xff", "prompts": ["[MASK]."]}', ["not UTF-8"]),
     ],
 )

@@ -153,6 +153,18 @@ def test_records_without_subject_or_object_are_left_out() -> None:
     assert [group.concept for group in groups] == ["mice"]
 
 
+@pytest.mark.parametrize("mask", ["subject", "object"])
+def test_a_record_without_a_sentence_is_left_out_and_no_whole_concept(mask: Masked) -> None:
+    empty = record("", masked_sentences=[], negated="A cat does not want [MASK].")
+    for line, subject, label in (
+        (empty, "cat", "mice"),
+        (record("", masked_sentences=None), "cat", "mice"),
+        ({**TREX, "evidences": []}, "France", "Paris"),
+    ):
+        concept = subject if mask == "subject" else label
+        assert read(line, mask=mask) == ([], [Skipped(concept, "", "no sentence")])
+
+
 def test_negated_sentences_are_masked_the_same_way_and_count_for_nothing() -> None:
     negations = ["A cat does not want [MASK].", "A cat does not want [MASK].", "Cats? [MASK]!"]
     for key, value in (("negated", negations), ("masked_negations", negations[0])):
@@ -241,7 +253,11 @@ def test_any_white_space_is_a_plain_space() -> None:
     [
         ("{", "not JSON"),
         ("[]", "list instead of a JSON object"),
-        ('{"sub": "cat", "obj": "mice"}', "'evidences' is None; give a file in LAMA's format"),
+        (
+            '{"sub": "cat", "obj": "mice"}',
+            "neither 'masked_sentences' nor 'evidences'; give a file in LAMA's format",
+        ),
+        ('{"evidences": null}', "'evidences' is None; give a file in LAMA's format"),
         ('{"evidences": ["a"]}', r"'evidences' is \['a'\]"),
         ('{"evidences": [{"masked_sentence": 1}]}', "'masked_sentence' is 1; give a string"),
         ('{"masked_sentences": 3}', "'masked_sentences' is 3; give a list"),

@@ -22,6 +22,7 @@ from kn_lightning.data.part_of_speech import (
     concept_part,
     fetch_tagger,
     filled_tokens,
+    given_part,
     load_tagger,
     majority,
     tagged,
@@ -29,6 +30,7 @@ from kn_lightning.data.part_of_speech import (
 from kn_lightning.data.sources import EmbeddedPrompts, JsonlPrompts
 from kn_lightning.data.study import make_study
 from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedGroup, EncodedPrompt, Prompt, PromptGroup
 
 
@@ -104,6 +106,32 @@ def test_the_concept_is_a_token_of_its_own_wherever_it_stands(
     found, place = filled_tokens(prompt, concept)
     found[place] = f"<{found[place]}>"
     assert " ".join(found) == tokens
+
+
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [
+        ("noun", "noun Noun NN NNS nnp NNPS NOUN PROPN propn"),
+        ("verb", "verb VERB VB VBD VBG VBN VBP VBZ AUX"),
+        ("adjective", "adjective Adjective JJ JJR JJS ADJ adj"),
+        ("adverb", "adverb RB RBR RBS ADV adv"),
+        ("other", "other Other MD WRB RP IN PRP$ ADP NUM X"),
+    ],
+)
+def test_what_the_data_call_a_concept_is_one_of_five_parts_of_speech(
+    part: str, values: str
+) -> None:
+    assert {given_part(value, "a.csv, line 2") for value in values.split()} == {part}
+
+
+@pytest.mark.parametrize("value", ["proper noun", "N", "NNX", "nouns", "名詞", ""])
+def test_what_is_no_part_of_speech_is_refused_with_the_choices(value: str) -> None:
+    message = (
+        f"a.csv, line 2: 'pos' is {value!r}; give noun, verb, adjective, adverb, other, or a Penn "
+        "Treebank or Universal tag"
+    )
+    with pytest.raises(InputError, match=f"^{message}$"):
+        given_part(value, "a.csv, line 2")
 
 
 @pytest.mark.parametrize(
@@ -206,11 +234,11 @@ def attached(bert: Encoder) -> Attached:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """One concept without a part of speech, one with a strange one."""
+    """One concept without a part of speech, one that the tagger would give another."""
     return write_jsonl(
         tmp_path / "groups.jsonl",
         {"concept": "kitten", "prompts": ["a [MASK] is small.", "[MASK] will grow up."]},
-        {"concept": "puppy", "prompts": ["a [MASK] is small."], "pos": "dog"},
+        {"concept": "puppy", "prompts": ["a [MASK] is small."], "pos": "adverb"},
     )
 
 
@@ -228,15 +256,15 @@ def test_a_study_asks_for_the_tagger_once_and_keeps_what_the_data_say(
     fake = FakeTagger("JJ", "JJ")
     monkeypatch.setattr(part_of_speech, "fetch_tagger", lambda: calls.append("fetch"))
     monkeypatch.setattr(part_of_speech, "load_tagger", lambda: calls.append("load") or fake)
-    assert studied_pos(attached(JsonlPrompts(file))) == ["adjective", "dog"]
+    assert studied_pos(attached(JsonlPrompts(file))) == ["adjective", "adverb"]
     assert calls == ["fetch", "load"]
 
 
 @pytest.mark.parametrize(
     ("make", "parts"),
     [
-        (lambda file: JsonlPrompts(file, tag_pos=False), [None, "dog"]),
-        (lambda file: JsonlPrompts(file, concepts=["puppy"]), ["dog"]),
+        (lambda file: JsonlPrompts(file, tag_pos=False), [None, "adverb"]),
+        (lambda file: JsonlPrompts(file, concepts=["puppy"]), ["adverb"]),
     ],
     ids=["told not to", "all given"],
 )
@@ -273,7 +301,7 @@ def test_without_the_tagger_a_study_goes_on_and_says_so_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(part_of_speech, "load_tagger", load_tagger)  # other tests have none at all
-    assert studied_pos(attached(JsonlPrompts(file))) == [None, "dog"]
+    assert studied_pos(attached(JsonlPrompts(file))) == [None, "adverb"]
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1

@@ -210,6 +210,11 @@ def numbers_of(run_dir: Path) -> dict[str, Any]:
     return summary(frames, measured_changes(frames.edits, frames.neurons))
 
 
+def plain(text: str) -> str:
+    """A sentence without the spaces that hold a number and its sign together."""
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
 def near(value: float) -> Any:
     """Equal but for the float32 of the tables."""
     return pytest.approx(value, rel=1e-5, abs=1e-6)

@@ -49,11 +49,28 @@ def test_a_control_carries_the_effect_of_its_test() -> None:
     assert row["p_adjusted"] == pytest.approx(2 / 2**11)
 
 
-def test_few_concepts_are_read_by_size() -> None:
-    control = np.where(np.arange(11) < 4, 0.2 * OWN, np.nan)
+@pytest.mark.parametrize("size", [0.2, 1.0])
+def test_too_few_concepts_for_a_test_have_no_reading(size: float) -> None:
+    control = np.where(np.arange(11) < 4, size * OWN, np.nan)
     row = read(control)
-    assert (row["n_pairs"], row["reading"]) == (4, "less")
+    assert (row["n_pairs"], row["reading"]) == (4, None)
+    assert row["ratio"] == pytest.approx(size)
     assert row["p_adjusted"] is row["effect_size"] is None
+
+
+def test_medians_are_those_of_concepts_with_both_values() -> None:
+    own = np.where(np.arange(11) < 5, -0.2, -0.8)
+    control = np.where(np.arange(11) < 5, -0.2, np.nan)
+    control[5], own[5] = -0.1, np.nan  # a control without own is no pair either
+    row = read(control, own)
+    assert (row["own_median"], row["control_median"]) == (-0.2, -0.2)
+    assert (row["n_pairs"], row["ratio"], row["reading"]) == (5, 1.0, "as_much")
+
+
+def test_own_that_does_not_move_where_its_control_is_known_has_no_reading() -> None:
+    own = np.where(np.arange(11) < 6, 0.0, -0.8)
+    row = read(np.where(np.arange(11) < 6, -0.3, np.nan), own)
+    assert (row["n_pairs"], row["reading"]) == (6, None)
 
 
 def test_an_edit_that_moves_nothing_has_no_reading() -> None:

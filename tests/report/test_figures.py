@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,25 @@ def test_dose_curve_goes_through_every_factor_and_nothing_at_1(rich_numbers: Num
     assert len(labels(figure)) == len(rich_numbers["doses"])
 
 
+@pytest.mark.parametrize(("high", "ticks"), [(4.0, {-0.2, -0.5, 0.2}), (40.0, {-0.3, 10.0})])
+def test_ticks_of_the_dose_curve_reach_below_ten_percent_and_do_not_touch(
+    rich_numbers: Numbers, high: float, ticks: set[float]
+) -> None:
+    curve = [
+        {"factor": factor, "median": median, "median_ci": None}
+        for factor, median in ((0.0, -0.9), (1.0, 0.0), (2.0, 1.0), (3.0, high))
+    ]
+    with canvas.style():
+        figure = change_figures.dose_curve("", rich_numbers | {"doses": {"own": curve}})
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        low, top = axes.get_ylim()
+        inside = [tick for tick in axes.yaxis.get_major_ticks() if low < tick.get_loc() < top]
+        boxes = [tick.label1.get_window_extent() for tick in inside]
+    assert ticks <= {float(tick.get_loc()) for tick in inside}
+    assert not any(above.overlaps(below) for below, above in pairwise(boxes))
+
+
 def test_dose_curve_without_intervals_is_drawn(rich_numbers: Numbers) -> None:
     curve = [point | {"median_ci": None} for point in rich_numbers["doses"]["own"]]
     with canvas.style():
@@ -88,7 +108,7 @@ def test_parts_of_speech_are_grouped_as_in_the_paper(rich_numbers: Numbers) -> N
 def test_captions_by_part_of_speech_state_the_test(rich_numbers: Numbers, edit: str) -> None:
     reading = captions(rich_numbers)[f"{edit}_by_pos"].reading
     assert "nouns (n = 28) differ significantly" in reading
-    assert "Mann–Whitney U test: p" in reading
+    assert "Mann–Whitney U test: adjusted p" in reading
     assert "rank-biserial r" in reading
 
 

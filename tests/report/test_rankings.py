@@ -25,6 +25,8 @@ def test_parts_of_speech(numbers: dict[str, Any]) -> None:
     rows = {row["pos"]: row for row in numbers["by_pos"]}
     assert rows["noun"]["own_median"]["suppress"] == near(-0.375)
     assert rows["verb"]["concepts_measured"] == 0
+    assert rows["noun"]["own_n"] == {"suppress": 2, "amplify": 2}
+    assert rows["verb"]["own_n"] == {"suppress": 0, "amplify": 0}
     assert rows["verb"]["own_median"]["suppress"] is None
     assert rows[None]["own_median"]["suppress"] == near(0.5)
 

@@ -142,8 +142,11 @@ def test_findings_and_caveats_are_said_in_words(page: Page) -> None:
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert "lowers the probability of its own answer for 66.7 % of 3 concepts" in text
     assert "median change −25.0 %" in text
-    # The other concepts' prompts move as far as own in the planted run.
-    assert "gives no evidence that the neurons found are specific" in text
+    # One other concept's prompts moved as far as own: no ground for a caveat.
+    assert "gives no evidence that the neurons found are specific" not in text
+    assert "untested with fewer than 5 concepts: other concepts' prompts +25.0 %" in text
+    # The planted run has two nouns, and no neurons for its verb.
+    assert "adjectives and adverbs: n = 2 and 0, at least 5 of each are needed" in text
     assert "Without any knowledge neuron at this threshold and share: 1 of 4 concepts" in text
     assert "Medians and shares rest on 3 concepts only" in text
     assert "a probability of 0 before the edit" in text

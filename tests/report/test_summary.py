@@ -76,15 +76,17 @@ def test_histograms_count_what_lies_outside(numbers: dict[str, Any]) -> None:
 
 def test_controls_compare_medians(numbers: dict[str, Any]) -> None:
     rows = {(row["edit"], row["control"]): row for row in numbers["controls"]}
-    assert rows["suppress", "other"]["reading"] == "as_much"
-    assert rows["suppress", "other"]["ratio"] == near(1.0)
-    assert rows["suppress", "unrelated"]["reading"] == "less"
+    # Of the cat alone: the dog's other prompt had a probability of 0.
+    assert rows["suppress", "other"]["n_pairs"] == 1
+    assert rows["suppress", "other"]["own_median"] == near(-0.5)
+    assert rows["suppress", "other"]["ratio"] == near(0.5)
     assert rows["suppress", "unrelated"]["ratio"] == near(0.4)
     assert rows["amplify", "unrelated"]["own_moves_more"] == near(2 / 3)
 
 
-def test_too_few_concepts_have_no_test_and_a_reading_by_sizes(numbers: dict[str, Any]) -> None:
+def test_too_few_concepts_have_no_test_and_no_reading(numbers: dict[str, Any]) -> None:
     assert numbers["tests"] == []
+    assert all(row["reading"] is None for row in numbers["controls"])
     assert all(row["p_adjusted"] is row["effect_size"] is None for row in numbers["controls"])
     settings = {"alpha": 0.05, "min_n": 5, "level": 0.95, "resamples": 2000, "seed": 0}
     assert numbers["test_settings"] == settings

@@ -350,7 +350,7 @@ def test_language_that_cannot_be_written_is_refused_before_any_work(tmp_path: Pa
     arguments = ("--run_dir", tmp_path / "run", "--report.language")
     refused(command("analyze.py", *arguments, "fr"), "report.language 'fr'", "en, ja")
     with mock.patch("kn_lightning.report.fonts.cjk_font", return_value=None):
-        refused(command("analyze.py", *arguments, "ja"), 'pip install "kn_lightning[ja]"')
+        refused(command("analyze.py", *arguments, "ja"), "pip install matplotlib-fontja")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -45,7 +45,7 @@ def check_language(language: str) -> None:
         if cjk_font() is None:
             raise InputError(
                 f"report.language {language}: no font with Japanese characters is installed; "
-                f'`pip install "kn_lightning[{language}]"` brings one'
+                "`pip install matplotlib-fontja` brings one"
             )
 
 

@@ -101,7 +101,7 @@ def test_unknown_language_is_refused(rich_run: Path) -> None:
 def test_missing_font_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fonts, "cjk_font", lambda: None)
     language.check_language("en")
-    with pytest.raises(InputError, match=r'pip install "kn_lightning\[ja\]"'):
+    with pytest.raises(InputError, match="pip install matplotlib-fontja"):
         language.check_language("ja")
 
 

@@ -30,12 +30,17 @@ def report() -> None:
     from jsonargparse import ArgumentParser
 
     from kn_lightning.report import write_report
+    from kn_lightning.report.language import ENGLISH, languages
 
     parser = ArgumentParser(
         prog="analyze.py report", description=report.__doc__, exit_on_error=False
     )
     parser.add_argument("run_dir", type=Path, help="a run folder that analyze.py has finished")
-    parser.add_argument("--report.language", default="en", help="language of its texts: en or ja")
+    parser.add_argument(
+        "--report.language",
+        default=ENGLISH,
+        help=f"language of its texts and figures: {', '.join(languages())}",
+    )
     given = parser.parse_args(sys.argv[2:])
     sys.stdout.write(f"report:  {write_report(given.run_dir, given.report.language)}\n")
 

@@ -13,11 +13,14 @@ from pathlib import Path
 
 def analyze() -> None:
     """Prompts -> attribution -> coarse and refined neurons -> edits -> tables, figures, report."""
-    from kn_lightning.cli import AnalyzeCLI
-    from kn_lightning.report import write_report
-    from kn_lightning.tracking import track_results
+    from kn_lightning.command import loading
 
-    cli = AnalyzeCLI()
+    with loading():
+        from kn_lightning.cli import AnalyzeCLI
+        from kn_lightning.report import write_report
+        from kn_lightning.tracking import track_results
+
+        cli = AnalyzeCLI()
     cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
     if cli.trainer.is_global_zero:
         page = write_report(cli.run_folder.path, cli.config.report.language)

@@ -10,9 +10,12 @@ import sys
 
 def train() -> None:
     """Sentences -> masked batches -> a folder that ``analyze.py --model.encoder`` reads."""
-    from kn_lightning.cli import TrainCLI
+    from kn_lightning.command import loading
 
-    cli = TrainCLI()
+    with loading():
+        from kn_lightning.cli import TrainCLI
+
+        cli = TrainCLI()
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     if cli.trainer.is_global_zero:
         metrics = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}

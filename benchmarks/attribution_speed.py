@@ -1,155 +1,159 @@
-"""Attribution on bert-base's shape against the PyPI package knowledge-neurons, in one run.
+"""Attribution against the PyPI package knowledge-neurons and against captum, in one run.
 
-    python benchmarks/attribution_speed.py [--rounds 5] [--prompts 24] [--tokens 12]
+    python benchmarks/attribution_speed.py [--shape bert-base] [--tokens 12]
+    python benchmarks/attribution_speed.py --encoder DIR [--prompts_file FILE.jsonl]
 
-Weights are random, on the CPU, float32; both sides get the same model and prompts. Each round times
-the package on one prompt (it takes no more) and this project on all prompts, one after the other,
-so that what else the machine does meets both. Ratios are medians over rounds of seconds a prompt.
-Prints a table and writes ``benchmarks/results/attribution_speed.json``.
+The first on random weights of a known shape; the second on a trained encoder (``embedded``: the
+package's own), where paths bend and the rules' errors differ; a second cell then says how many
+steps the other codes need for the error of ``adaptive``. All get the same model on the CPU in
+float32, its parameters without gradients. The other codes get one prompt at a time, the package
+with the fastest of its batch sizes; this project gets all prompts at once.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
-import sys
-import time
-import warnings
 from collections.abc import Callable
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import torch
-from knowledge_neurons import KnowledgeNeurons
-from transformers import BertConfig, BertForMaskedLM, BertTokenizer
+from accuracy import TRUTH, accuracy, difference, fewest_nodes
+from other_codes import BATCH_SIZES, STEPS, Package, captum_scores
+from setting import (
+    SHAPES,
+    arguments,
+    keep,
+    paired_rounds,
+    random_encoder,
+    random_prompts,
+    ratios,
+    seconds,
+    trained_prompts,
+)
 
 from kn_lightning.attribution import AttributionSettings, attribute_encoded
-from kn_lightning.data.encoding import encode_prompt
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder
-from kn_lightning.schema import Attribution, EncodedPrompt, Prompt
+from kn_lightning.schema import EncodedPrompt
 
-RESULTS = Path(__file__).parent / "results" / "attribution_speed.json"
-PACKAGE_STEPS = 20
-RULES = {
-    "adaptive, tolerance 1 %": AttributionSettings(),
-    "gauss_legendre, 5 nodes": AttributionSettings("gauss_legendre", 5),
-    "gauss_legendre, 20 nodes": AttributionSettings("gauss_legendre", 20),
+PACKAGE, CAPTUM = f"knowledge-neurons, {STEPS} steps", f"captum Gauss-Legendre, {STEPS} nodes"
+SAME_RULE = {PACKAGE: f"linspace, {STEPS} nodes", CAPTUM: f"gauss_legendre, {STEPS} nodes"}
+ADAPTIVE = {
+    "adaptive, tolerance 0.1 %": AttributionSettings(tolerance=0.001),
+    "adaptive, tolerance 1 %": AttributionSettings(tolerance=0.01),
 }
+FIXED = (("gauss_legendre", 5), ("gauss_legendre", STEPS), ("linspace", STEPS))
+FURTHER_FIXED = (
+    ("gauss_legendre", 8), ("gauss_legendre", 10), ("riemann_left", STEPS),
+    ("riemann_right", STEPS), ("riemann_midpoint", STEPS), ("trapezoid", STEPS),
+)  # fmt: skip
 
 
-def random_encoder(initializer_range: float) -> Encoder:
-    """bert-base's shape; every word ``w<number>`` is a token of its vocabulary."""
-    torch.manual_seed(0)
-    config = BertConfig(initializer_range=initializer_range)
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokens += [f"w{number}" for number in range(len(tokens), config.vocab_size)]
-    tokenizer = BertTokenizer(vocab={token: number for number, token in enumerate(tokens)})
-    return load_encoder(BertForMaskedLM(config), tokenizer)
+def rules(*fixed: tuple[str, int]) -> dict[str, AttributionSettings]:
+    """``adaptive`` and some fixed rules, by name."""
+    named = {f"{rule}, {nodes} nodes": AttributionSettings(rule, nodes) for rule, nodes in fixed}
+    return {**ADAPTIVE, **named}
 
 
-def random_prompts(n_prompts: int, n_tokens: int) -> list[str]:
-    """Sentences of ``n_tokens`` with the special ones, the mask at changing places."""
-    words = torch.randint(1000, 30000, (n_prompts, n_tokens - 2))
-    sentences = [[f"w{word}" for word in row] for row in words.tolist()]
-    for number, sentence in enumerate(sentences):
-        sentence[number % len(sentence)] = "[MASK]"
-    return [" ".join(sentence) for sentence in sentences]
-
-
-def seconds(run: Callable[[], Any]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def relative_errors(result: Attribution, truth: Attribution) -> list[float]:
-    """Relative L2 error of each prompt's scores."""
-    difference = (result.scores - truth.scores).flatten(1).norm(dim=1)
-    return (difference / truth.scores.flatten(1).norm(dim=1)).tolist()
-
-
-def percentile(values: list[float], share: float) -> float:
-    """Quantile of a list."""
-    return float(torch.tensor(values, dtype=torch.float64).quantile(share))
-
-
-def measured(encoder: Encoder, texts: list[str], answers: list[str], rounds: int) -> dict[str, Any]:
-    """Times and errors of all rules and of the package."""
-    encoded: list[EncodedPrompt] = []
-    for number, (text, answer) in enumerate(zip(texts, answers, strict=True)):
-        prompt = encode_prompt(encoder, Prompt(text), answer, str(number))
-        assert isinstance(prompt, EncodedPrompt), prompt
-        encoded.append(prompt)
-    package = KnowledgeNeurons(encoder.model, encoder.tokenizer, model_type="bert")
-    times: dict[str, list[float]] = {"package": [], **{name: [] for name in RULES}}
-    for number in range(rounds):
-        text, answer = texts[number % len(texts)], answers[number % len(texts)]
-        times["package"].append(
-            seconds(lambda t=text, a=answer: package.get_scores(t, a, pbar=False))
-        )
-        for name, settings in RULES.items():
-            whole = seconds(lambda s=settings: attribute_encoded(encoder, encoded, s))
-            times[name].append(whole / len(encoded))
-    few = encoded[:4]
-    truth = attribute_encoded(encoder, few, AttributionSettings("gauss_legendre", 64))
+def measured(
+    encoder: Encoder,
+    prompts: list[EncodedPrompt],
+    own: dict[str, AttributionSettings],
+    rounds: int,
+    checked: int,
+) -> dict[str, Any]:
+    """Rows of all rules and other codes; errors are those of the first ``checked`` prompts."""
+    package, few = Package(encoder), prompts[:checked]
+    truth = attribute_encoded(encoder, few, TRUTH)
+    results = {name: attribute_encoded(encoder, few, rule) for name, rule in own.items()}
+    same = {
+        PACKAGE: difference(package.scores(few[0], STEPS), results[SAME_RULE[PACKAGE]].scores[0]),
+        CAPTUM: difference(captum_scores(encoder, few[0]), results[SAME_RULE[CAPTUM]].scores[0]),
+    }
+    size = min(BATCH_SIZES, key=lambda size: seconds(partial(package.scores, few[0], size)))
+    runs: dict[str, Callable[[int], object]] = {
+        PACKAGE: lambda number: package.scores(prompts[number % len(prompts)], size),
+        CAPTUM: lambda number: captum_scores(encoder, prompts[number % len(prompts)]),
+    }
+    for name, rule in own.items():
+        attribution = partial(attribute_encoded, encoder, prompts, rule)
+        runs[name] = lambda _, attribution=attribution: attribution()  # type: ignore[misc]
+    times = paired_rounds(runs, rounds)
     rows = []
-    for name, settings in RULES.items():
-        result = attribute_encoded(encoder, few, settings)
-        ratios = [a / b for a, b in zip(times["package"], times[name], strict=True)]
+    for name, taken in times.items():
+        a_prompt = [one / (len(prompts) if name in own else 1) for one in taken]
+        result = results[SAME_RULE.get(name, name)]
+        faster, worst = ratios(times[PACKAGE], a_prompt)
         rows.append(
             {
                 "rule": name,
-                "seconds_a_prompt": statistics.median(times[name]),
-                "times_faster": statistics.median(ratios),
-                "times_faster_worst": min(ratios),
-                "evaluations_a_layer": float(result.evaluations.float().mean()),
-                "error_p95": percentile(relative_errors(result, truth), 0.95),
+                "seconds_a_prompt": median(a_prompt),
+                "times_faster_than_package": faster,
+                "worst_round": worst,
+                "times_faster_than_captum": ratios(times[CAPTUM], a_prompt)[0],
+                "evaluations_a_layer": float(result.evaluations.double().mean()),
+                **accuracy(result, truth),
             }
         )
-    own = attribute_encoded(encoder, few, AttributionSettings("linspace", PACKAGE_STEPS))
-    return {
-        "package_seconds_a_prompt": statistics.median(times["package"]),
-        "package_error_p95": percentile(relative_errors(own, truth), 0.95),
-        "rules": rows,
-    }
+    return {"rows": rows, "package_batch_size": size, "largest_relative_difference": same}
+
+
+def equal_error(
+    encoder: Encoder, prompts: list[EncodedPrompt], rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """How many steps the other codes need for ``adaptive``'s error, and how long they then take.
+
+    Their time is taken as proportional to their steps.
+    """
+    taken = {row["rule"]: row["seconds_a_prompt"] for row in rows}
+    truth = attribute_encoded(encoder, prompts, TRUTH)
+    found = []
+    for name, settings in ADAPTIVE.items():
+        target = accuracy(attribute_encoded(encoder, prompts, settings), truth)["error_p95"]
+        row = {"rule": name, "error_p95": target}
+        for code, of in ((PACKAGE, "package"), (CAPTUM, "captum")):
+            rule = SAME_RULE[code].partition(",")[0]
+            nodes, error = fewest_nodes(encoder, prompts, truth, rule, target)
+            row[f"{of}_steps"], row[f"{of}_error_p95"] = nodes, error
+            row[f"times_faster_than_{of}"] = taken[code] * nodes / STEPS / taken[name]
+        found.append(row)
+    return found
 
 
 def main() -> None:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--prompts", type=int, default=24)
+    """Measure and keep one cell, or two of a trained encoder."""
+    parser = arguments(__doc__)
+    parser.add_argument("--shape", choices=SHAPES, default="bert-base")
     parser.add_argument("--tokens", type=int, default=12)
-    parser.add_argument("--initializer_range", type=float, default=0.02, help="of the weights")
+    parser.add_argument("--prompts", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--checked", type=int, default=8, help="prompts whose errors are measured")
+    parser.add_argument("--encoder", help="trained: folder or Hub id, instead of a shape")
+    parser.add_argument("--prompts_file", type=Path, help="JSONL of groups for --encoder")
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    encoder = random_encoder(options.initializer_range)
-    texts = random_prompts(options.prompts, options.tokens)
-    answers = [f"w{number}" for number in range(100, 100 + options.prompts)]
-    result = {
-        "settings": vars(options),
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            **{name: version(name) for name in ("torch", "transformers", "knowledge-neurons")},
-        },
-        **measured(encoder, texts, answers, options.rounds),
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    write = sys.stdout.write
-    write(f"package, 20 steps: {result['package_seconds_a_prompt']:.2f} s a prompt\n")
-    for row in result["rules"]:
-        write(
-            f"{row['rule']}: {row['seconds_a_prompt']:.3f} s a prompt, {row['times_faster']:.1f} x"
-            f" (worst {row['times_faster_worst']:.1f} x), {row['evaluations_a_layer']:.1f}"
-            f" evaluations a layer, error p95 {row['error_p95']:.2%}\n"
-        )
+    if options.quick:
+        options.shape, options.prompts, options.rounds, options.checked = "tiny", 4, 1, 2
+    about = {"rounds": options.rounds, "quick": options.quick}
+    if options.encoder is None:
+        encoder = random_encoder(options.shape)
+        prompts = random_prompts(encoder, options.prompts, options.tokens)
+        result = measured(encoder, prompts, rules(*FIXED), options.rounds, options.checked)
+        cell = f"random weights, {options.shape}, {options.tokens} tokens"
+        checked = options.checked
+        keep("attribution_speed", cell, prompts=len(prompts), checked=checked, **about, **result)
+        return
+    encoder = load_encoder(options.encoder)
+    prompts = trained_prompts(encoder, options.prompts_file, options.prompts)
+    cell = f"trained weights, {Path(options.encoder).name}"
+    if options.prompts_file is not None:
+        cell += f", {options.prompts_file.stem}"
+    every = rules(*FIXED, *FURTHER_FIXED)
+    result = measured(encoder, prompts, every, options.rounds, len(prompts))
+    few = prompts[: options.checked]
+    rows = equal_error(encoder, few, result["rows"])
+    keep("attribution_speed", cell, prompts=len(prompts), **about, **result)
+    keep("attribution_speed", f"at equal error, {cell}", rows, prompts=len(few), **about)
 
 
 if __name__ == "__main__":

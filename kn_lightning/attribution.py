@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from kn_lightning.core.attribution import layer_attribution, neuron_attribution
-from kn_lightning.core.quadrature import ADAPTIVE, check_rule
+from kn_lightning.budget import RowBudget
+from kn_lightning.core.attribution import layer_attribution, neuron_attribution, path_rules
+from kn_lightning.core.quadrature import ADAPTIVE, DEFAULT_TOLERANCE, check_rule
 from kn_lightning.data.encoding import encode_prompt
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.staged import StagedForward
@@ -16,7 +17,8 @@ from kn_lightning.errors import InputError
 from kn_lightning.schema import Attribution, EncodedPrompt, Prompt, Skipped
 
 PATHS = ("layer", "neuron")
-_CPU_BYTES = 1 << 29
+PROMPTS_SHARE = 8
+"""A base pass has this part of a climb's tokens: each of its prompts becomes many rows."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,7 @@ class AttributionSettings:
     Attributes:
         rule: ``adaptive`` or a fixed quadrature rule.
         nodes: of a fixed rule.
-        tolerance: of ``adaptive``: largest residual of completeness, as a share of the prompt's
-            largest total.
+        tolerance: of ``adaptive``: relative error of a prompt's scores, held by their completeness.
         path: ``layer`` (all neurons of a layer grow together) or ``neuron`` (exact ablation of
             candidates).
         candidates: neurons of a prompt that ``path=neuron`` ablates.
@@ -39,7 +40,7 @@ class AttributionSettings:
 
     rule: str = ADAPTIVE
     nodes: int | None = None
-    tolerance: float = 0.01
+    tolerance: float = DEFAULT_TOLERANCE
     path: str = "layer"
     candidates: int = 64
     row_tokens: int | None = None
@@ -53,6 +54,10 @@ class AttributionSettings:
         if self.row_tokens is not None and self.row_tokens < 1:
             raise InputError(f"row_tokens {self.row_tokens}: give at least 1")
 
+    def budget(self, encoder: Encoder) -> RowBudget:
+        """What is computed together: as told, or what fits into the memory."""
+        return RowBudget(self.row_tokens) if self.row_tokens else RowBudget.fitting(encoder)
+
 
 def attribute(
     encoder: Encoder,
@@ -60,7 +65,7 @@ def attribute(
     answers: list[str],
     rule: str = ADAPTIVE,
     nodes: int | None = None,
-    tolerance: float = 0.01,
+    tolerance: float = DEFAULT_TOLERANCE,
 ) -> Attribution:
     """Integrated gradients of each answer's probability in the neurons at its prompt's mask.
 
@@ -90,9 +95,19 @@ def attribute(
 
 
 def attribute_encoded(
-    encoder: Encoder, prompts: Sequence[EncodedPrompt], settings: AttributionSettings
+    encoder: Encoder,
+    prompts: Sequence[EncodedPrompt],
+    settings: AttributionSettings,
+    budget: RowBudget | None = None,
 ) -> Attribution:
-    """:func:`attribute` for prompts that are encoded already; the result lies on the CPU."""
+    """:func:`attribute` for prompts that are encoded already; the result lies on the CPU.
+
+    Args:
+        encoder: from ``load_encoder``.
+        prompts: of any lengths.
+        settings: how.
+        budget: kept between calls; fitted to the memory unless given.
+    """
     if torch.is_inference_mode_enabled():
         raise RuntimeError(
             "attribution needs gradients, and torch.inference_mode forbids them: use"
@@ -104,13 +119,25 @@ def attribute_encoded(
         raise InputError("the encoder is in training mode, its dropout is on: call model.eval()")
     if encoder.is_edited:
         raise InputError("attribution is of the untouched encoder: leave the edited block first")
-    row_tokens = settings.row_tokens or fitting_row_tokens(encoder)
+    if budget is None:
+        budget = settings.budget(encoder)
+    return budget.run(lambda row_tokens: _attributed(encoder, prompts, settings, row_tokens))
+
+
+def _attributed(
+    encoder: Encoder,
+    prompts: Sequence[EncodedPrompt],
+    settings: AttributionSettings,
+    row_tokens: int,
+) -> Attribution:
     forward = StagedForward(encoder, row_tokens)
+    rules = path_rules(settings.rule, settings.nodes, settings.tolerance)
+    with_slope = any(1.0 in rule.nodes for rule in rules)
     order: list[int] = []
     parts: list[Attribution] = []
-    for chunk in length_chunks(prompts, max(1, row_tokens // 8)):
-        base = forward.base(encoder.batch(prompts[i] for i in chunk))
-        part = layer_attribution(forward, base, settings.rule, settings.nodes, settings.tolerance)
+    for chunk in length_chunks(prompts, max(1, row_tokens // PROMPTS_SHARE)):
+        base = forward.base(encoder.batch(prompts[i] for i in chunk), with_slope)
+        part = layer_attribution(forward, base, rules, settings.tolerance)
         if settings.path == "neuron":
             part = neuron_attribution(forward, base, part, settings.candidates)
         order += chunk
@@ -122,33 +149,14 @@ def attribute_encoded(
     )
 
 
-def length_chunks(
-    prompts: Sequence[EncodedPrompt], tokens: int, most: int | None = None
-) -> Iterator[list[int]]:
-    """Indices of prompts by length, cut at ``tokens`` (prompts x longest) or ``most`` prompts."""
+def length_chunks(prompts: Sequence[EncodedPrompt], tokens: int) -> Iterator[list[int]]:
+    """Indices of prompts by length, cut at ``tokens`` (prompts x longest)."""
     chunk: list[int] = []
     for index in sorted(range(len(prompts)), key=lambda i: len(prompts[i].input_ids)):
         full = (len(chunk) + 1) * len(prompts[index].input_ids) > tokens
-        if chunk and (full or len(chunk) == most):
+        if chunk and full:
             yield chunk
             chunk = []
         chunk.append(index)
     if chunk:
         yield chunk
-
-
-def fitting_row_tokens(encoder: Encoder) -> int:
-    """Rows x tokens whose graph fits into a share of the memory that is free now."""
-    structure = encoder.structure
-    # Kept for the backward of one token in one layer: the activation function's input (I),
-    # queries, keys, values, attention output and the inputs of two norms and two sums (about 9 H).
-    # A row runs through half of the layers on average, and the head keeps about three times its
-    # logits at each row's mask.
-    kept = (structure.n_neurons + 9 * structure.hidden_size) * structure.n_layers // 2
-    per_token: int = (kept + 3 * encoder.model.config.vocab_size // 8) * 4
-    free = int(
-        torch.cuda.mem_get_info(encoder.device)[0] // 2
-        if encoder.device.type == "cuda"
-        else _CPU_BYTES
-    )
-    return max(256, free // per_token)

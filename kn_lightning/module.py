@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from torchmetrics.text import Perplexity
 from transformers import get_linear_schedule_with_warmup
 
 from kn_lightning.attribution import AttributionSettings, attribute_encoded
-from kn_lightning.core.quadrature import ADAPTIVE
+from kn_lightning.budget import RowBudget
+from kn_lightning.core.quadrature import ADAPTIVE, DEFAULT_TOLERANCE
 from kn_lightning.data.masking import IGNORED, MaskedBatch
 from kn_lightning.data.study import Pack
 from kn_lightning.encoders.loading import EMBEDDED, load_encoder
@@ -33,8 +35,8 @@ class MaskedLanguageModel(LightningModule):
             ``riemann_right`` (the paper's formula), ``riemann_midpoint``, ``trapezoid``,
             ``linspace`` (the PyPI package's).
         nodes: of a fixed rule, 20 unless told.
-        tolerance: of ``adaptive``: nodes are added while the residual of completeness exceeds this
-            share of the prompt's largest total over layers.
+        tolerance: of ``adaptive``: relative error of a prompt's scores; nodes are added while the
+            residual of completeness exceeds half of it, as a share of the prompt's largest total.
         path: ``layer`` scales all neurons of a layer together; ``neuron`` ablates each prompt's
             best neurons one by one, exactly.
         candidates: how many neurons of a prompt ``path=neuron`` ablates.
@@ -49,7 +51,7 @@ class MaskedLanguageModel(LightningModule):
         encoder: str = EMBEDDED,
         rule: str = ADAPTIVE,
         nodes: int | None = None,
-        tolerance: float = 0.01,
+        tolerance: float = DEFAULT_TOLERANCE,
         path: str = "layer",
         candidates: int = 64,
         row_tokens: int | None = None,
@@ -78,6 +80,11 @@ class MaskedLanguageModel(LightningModule):
         )
         self.validation_loss = MeanMetric()
 
+    @cached_property
+    def budget(self) -> RowBudget:
+        """What is computed together, on the device where the encoder is when first asked."""
+        return self.settings.budget(self.encoder)
+
     def setup(self, stage: str) -> None:
         """Parameters ask for gradients, and dropout is on, in training alone."""
         self.model.requires_grad_(stage == "fit")
@@ -95,7 +102,7 @@ class MaskedLanguageModel(LightningModule):
         """Attribution of all prompts of a pack, under the trainer's precision."""
         start = time.perf_counter()
         prompts = [prompt for group in batch.groups for prompt in group.prompts]
-        attribution = attribute_encoded(self.encoder, prompts, self.settings)
+        attribution = attribute_encoded(self.encoder, prompts, self.settings, self.budget)
         return Outcome(batch, attribution, seconds={"attribution": time.perf_counter() - start})
 
     def _asked(self, batch: MaskedBatch) -> tuple[Tensor, Tensor]:

@@ -49,13 +49,16 @@ def test_scores_equal_those_of_the_package(
 
 
 def test_scores_of_a_trained_model_equal_those_of_the_package(shared: Path) -> None:
+    # In float32 the package is off by 5e-5 of the largest score: at a high probability, its
+    # gradient is a difference of large terms.
     encoder = load_encoder(shared / "models" / "minilm-mlm")
+    encoder = load_encoder(encoder.model.double(), encoder.tokenizer)
     prompt = "the capital of france is [MASK]."
     theirs = package(encoder).get_scores(prompt, "paris", 10, 10, pbar=False)
     ours = attribute(encoder, [prompt], ["paris"], rule="linspace", nodes=10)
     assert ours.probability[0] > 0.5
     assert theirs.shape == ours.scores[0].shape == (6, 1536)
-    assert (theirs - ours.scores[0]).abs().max() <= 1e-5 * theirs.abs().max()
+    assert (theirs - ours.scores[0]).abs().max() <= 1e-7 * theirs.abs().max()
 
 
 @pytest.mark.parametrize("n_prompts", [1, 2, 3, 4])

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import torch
 from lightning import Callback, LightningModule, Trainer
 
-from kn_lightning.attribution import fitting_row_tokens, length_chunks
-from kn_lightning.core.edits import edit_name, row_edits
-from kn_lightning.core.probabilities import answer_statistics
+from kn_lightning.attribution import PROMPTS_SHARE, length_chunks
+from kn_lightning.core.edits import RowEdits, edit_name, row_edits
+from kn_lightning.core.probabilities import AnswerStatistics
 from kn_lightning.edit_plan import EditPlan, EditRow, EditSettings
 from kn_lightning.encoders.encoder import Encoder
-from kn_lightning.encoders.hooked import HookedForward
+from kn_lightning.encoders.staged import StagedForward
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
-from kn_lightning.schema import TABLES, EncodedPrompt, Neuron
-
-_HEAD_FLOATS = 1 << 25
-"""Rows x vocabulary of one forward pass: the logits and the few copies that the statistics make."""
+from kn_lightning.schema import TABLES
 
 
 class Measured(NamedTuple):
@@ -79,7 +79,7 @@ class EditCallback(Callback):
         assert isinstance(pl_module, MaskedLanguageModel)
         study = trainer.datamodule.study  # type: ignore[attr-defined]
         self._encoder = pl_module.encoder
-        self._row_tokens = 2 * (pl_module.settings.row_tokens or fitting_row_tokens(self._encoder))
+        self._budget = pl_module.budget
         self._plan = EditPlan(self._encoder, study, self.settings)
 
     def on_predict_batch_end(
@@ -95,53 +95,44 @@ class EditCallback(Callback):
                 group, outputs.neurons(number), outputs.attribution.activations[place]
             )
         ]
-        before = self._known(outputs)
-        strangers = {row.prompt.prompt_id: row.prompt for row in rows}
-        unknown = [prompt for key, prompt in strangers.items() if key not in before]
         with trainer.precision_plugin.predict_step_context():
-            unedited = self._measured([(prompt, (), 1.0) for prompt in unknown])
-            before |= {p.prompt_id: m for p, m in zip(unknown, unedited, strict=True)}
-            # Nothing is run where nothing is edited: such rows stay as they were, exactly.
-            edited = [row for row in rows if row.neurons]
-            after = self._measured([(row.prompt, row.neurons, row.factor) for row in edited])
-        results = {id(row): result for row, result in zip(edited, after, strict=True)}
+            before, after = self._budget.run(partial(self._measured, rows))
         outputs.edits = self._table(
             rows,
             [before[row.prompt.prompt_id] for row in rows],
-            [results.get(id(row), before[row.prompt.prompt_id]) for row in rows],
+            # Nothing is run where nothing is edited: such rows stay as they were, exactly.
+            [after.get(number, before[row.prompt.prompt_id]) for number, row in enumerate(rows)],
         )
         outputs.seconds["edits"] = time.perf_counter() - start
 
-    @staticmethod
-    def _known(outcome: Outcome) -> dict[str, Measured]:
-        """The pack's own prompts, as attribution's base pass measured them."""
-        attribution = outcome.attribution
-        columns = (
-            attribution.probability.tolist(),
-            attribution.log_odds.tolist(),
-            attribution.rank.tolist(),
-            attribution.argmax.tolist(),
-        )
-        measured = map(Measured, *columns)
-        return {p.prompt_id: m for p, m in zip(outcome.prompts, measured, strict=True)}
-
     def _measured(
-        self, rows: Sequence[tuple[EncodedPrompt, Sequence[Neuron], float]]
-    ) -> list[Measured]:
-        """Each prompt's answer with its neurons edited; all rows in few batched forward passes."""
+        self, rows: Sequence[EditRow], row_tokens: int
+    ) -> tuple[dict[str, Measured], dict[int, Measured]]:
+        """Answers of prompts untouched, by id, and of rows with neurons to edit, by number."""
         encoder: Encoder = self._encoder
-        forward = HookedForward(encoder)
-        results: list[Measured | None] = [None] * len(rows)
-        prompts = [prompt for prompt, _, _ in rows]
-        most_rows = max(1, _HEAD_FLOATS // encoder.model.config.vocab_size)
-        for chunk in length_chunks(prompts, self._row_tokens, most_rows):
-            batch = encoder.batch(prompts[i] for i in chunk)
-            edits = row_edits((rows[i][1], rows[i][2]) for i in chunk)
-            edits = type(edits)(*(part.to(encoder.device) for part in edits))
-            statistics = answer_statistics(forward.edited_logits(batch, edits), batch.answer)
-            for i, *values in zip(chunk, *(part.tolist() for part in statistics), strict=True):
-                results[i] = Measured(*values)
-        return [result for result in results if result is not None]
+        # Nothing is kept for a backward: twice as much fits.
+        forward = StagedForward(encoder, 2 * row_tokens)
+        prompts = list({row.prompt.prompt_id: row.prompt for row in rows}.values())
+        edited: dict[str, list[int]] = defaultdict(list)
+        for number, row in enumerate(rows):
+            if row.neurons:
+                edited[row.prompt.prompt_id].append(number)
+        before: dict[str, Measured] = {}
+        after: dict[int, Measured] = {}
+        for chunk in length_chunks(prompts, max(1, row_tokens // PROMPTS_SHARE)):
+            names = [prompts[i].prompt_id for i in chunk]
+            base = forward.base(encoder.batch(prompts[i] for i in chunk))
+            before |= zip(names, _measurements(base.statistics), strict=True)
+            numbers = [number for name in names for number in edited[name]]
+            place = [i for i, name in enumerate(names) for _ in edited[name]]
+            edits = row_edits((rows[number].neurons, rows[number].factor) for number in numbers)
+            statistics = forward.edited_statistics(
+                base,
+                torch.tensor(place, dtype=torch.long, device=encoder.device),
+                RowEdits(*(part.to(encoder.device) for part in edits)),
+            )
+            after |= zip(numbers, _measurements(statistics), strict=True)
+        return before, after
 
     def _table(
         self, rows: Sequence[EditRow], before: Sequence[Measured], after: Sequence[Measured]
@@ -166,3 +157,8 @@ class EditCallback(Callback):
             },
             schema=TABLES["edits"],
         )
+
+
+def _measurements(statistics: AnswerStatistics) -> Iterator[Measured]:
+    """Row after row."""
+    return map(Measured, *(part.tolist() for part in statistics))

@@ -1,131 +1,136 @@
 """A base pass over prompts -> integrated gradients of the answer's probability in every neuron.
 
-How rows with changed neurons are computed is the encoder's affair (:class:`Forward`); which rows
-are needed, and what is made of them, is decided here.
+How rows with changed neurons are computed is the encoder's affair
+(:class:`~kn_lightning.core.forward.Forward`); which rows are needed, and what is made of them, is
+decided here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from functools import reduce
+from typing import Generic
 
 import torch
 from torch import Tensor
 
-from kn_lightning.core.probabilities import answer_statistics
+from kn_lightning.core.forward import Base, Forward, Places, Points
 from kn_lightning.core.quadrature import (
     ADAPTIVE,
-    ADAPTIVE_LEVELS,
     DEFAULT_NODES,
     Quadrature,
+    adaptive_rules,
     quadrature,
 )
 from kn_lightning.schema import Attribution
 
 
-@dataclass(frozen=True)
-class TokenBatch:
-    """Padded prompts: input ids and attention mask ``[B, T]``, mask position and answer ``[B]``."""
+class _Path(Generic[Base]):
+    """Slopes along the paths of all layers, each computed once however many rules ask for it."""
 
-    input_ids: Tensor
-    attention_mask: Tensor
-    mask_position: Tensor
-    answer: Tensor
+    def __init__(self, forward: Forward[Base], base: Base) -> None:
+        self._forward, self._base = forward, base
+        self._everywhere = torch.ones_like(base.activations[..., 0], dtype=torch.bool)
+        self._gradient: dict[float, Tensor] = {}
+        self._known: dict[float, Tensor] = {}
+        if base.end_gradient is not None:
+            self._gradient[1.0], self._known[1.0] = base.end_gradient, self._everywhere
+
+    def probability_at_zero(self, rule: Quadrature) -> Tensor:
+        """P ``[B, L]`` without the layer's neurons; with its slope where ``rule`` has that node."""
+        places = Places.where(self._everywhere)
+        if 0.0 in rule.nodes:
+            probability, gradient = self._forward.slope(self._base, self._points(places, 0.0))
+            self._gradient[0.0] = gradient.unflatten(0, self._everywhere.shape)
+            self._known[0.0] = self._everywhere
+        else:
+            probability = self._forward.scaled_probability(self._base, places, 0.0)
+        return probability.view_as(self._everywhere)
+
+    def integral(self, rule: Quadrature, places: Tensor) -> Tensor:
+        """``[N, I]``: sum of weight * dP/dw at node over the rule, where ``places`` ``[B, L]``."""
+        self._extend(rule.nodes.tolist(), places)
+        chosen = Places.where(places)
+        nodes = zip(*map(Tensor.tolist, rule), strict=True)
+        parts = (weight * self._gradient[node][chosen] for node, weight in nodes)
+        return self._forward.neuron_gradient(self._base, chosen, reduce(torch.add, parts))
+
+    def _points(self, places: Places, node: float) -> Points:
+        return Points.of(places, node, self._base.statistics.probability.dtype)
+
+    def _extend(self, nodes: Sequence[float], places: Tensor) -> None:
+        missing = {node: places & ~self._known.get(node, ~self._everywhere) for node in nodes}
+        parts = [self._points(Places.where(mask), node) for node, mask in missing.items()]
+        sizes = [len(part.prompt) for part in parts]
+        if not sum(sizes):
+            return
+        points = Points(*map(torch.cat, zip(*parts, strict=True)))
+        # Prompt after prompt, so that what is computed together starts at many layers.
+        order = points.prompt.argsort(stable=True)
+        found = self._forward.slope(self._base, Points(*(part[order] for part in points))).gradient
+        gradient = torch.empty_like(found).index_put((order,), found)
+        for (node, mask), part in zip(missing.items(), gradient.split(sizes), strict=True):
+            if node not in self._known:
+                self._known[node] = torch.zeros_like(mask)
+                self._gradient[node] = part.new_zeros(*mask.shape, part.shape[-1])
+            self._known[node] = self._known[node] | mask
+            self._gradient[node][mask] = part
+
+    def evaluations(self) -> Tensor:
+        """Slopes known of each path, ``[B, L]``."""
+        return torch.stack([*self._known.values()]).sum(0)
 
 
-@dataclass(frozen=True)
-class BasePass:
-    """The untouched encoder at the mask: activations ``[B, L, I]`` and logits ``[B, V]``."""
-
-    batch: TokenBatch
-    activations: Tensor
-    logits: Tensor
-
-
-class Places(tuple[Tensor, Tensor]):
-    """Pairs (prompt, layer) as two index tensors ``[N]``, ordered by prompt."""
-
-    __slots__ = ()
-
-    @classmethod
-    def where(cls, mask: Tensor) -> Places:
-        """The places at which ``mask`` ``[B, L]`` is true."""
-        return cls(mask.nonzero(as_tuple=True))
-
-
-Base = TypeVar("Base", bound=BasePass)
-
-
-class Forward(Protocol[Base]):
-    """What attribution needs of an encoder."""
-
-    def base(self, batch: TokenBatch) -> Base:
-        """Run the untouched encoder."""
-        ...
-
-    def integrated_gradient(self, base: Base, places: Places, rule: Quadrature) -> Tensor:
-        """``[N, I]`` float32: sum over the rule of weight * dP/dw at node * w, for each place."""
-        ...
-
-    def scaled_probability(self, base: Base, places: Places, factor: float) -> Tensor:
-        """``[N]``: P with all neurons of each place times ``factor``, without gradients."""
-        ...
-
-    def ablated_probability(self, base: Base, places: Places, neuron: Tensor) -> Tensor:
-        """``[N]``: P with the single neuron ``neuron[n]`` of each place at 0, without gradients."""
-        ...
+def path_rules(rule: str, nodes: int | None, tolerance: float) -> list[Quadrature]:
+    """The rules to be tried in turn: one, or those of ``adaptive``."""
+    if rule == ADAPTIVE:
+        return adaptive_rules(tolerance)
+    return [quadrature(rule, DEFAULT_NODES if nodes is None else nodes)]
 
 
 def layer_attribution(
-    forward: Forward[Base],
-    base: Base,
-    rule: str = ADAPTIVE,
-    nodes: int | None = None,
-    tolerance: float = 0.01,
+    forward: Forward[Base], base: Base, rules: Sequence[Quadrature], tolerance: float = 0.0
 ) -> Attribution:
     """Attribution where all neurons of a layer grow from 0 together (``path=layer``).
 
     Args:
         forward: the encoder.
         base: its base pass over B prompts.
-        rule: ``adaptive``, or a fixed rule of :mod:`~kn_lightning.core.quadrature`.
-        nodes: of a fixed rule; 20 unless told.
-        tolerance: of ``adaptive``: a (prompt, layer) goes up a level while its residual of
-            completeness exceeds this share of the prompt's largest total over layers.
+        rules: of :func:`path_rules`; a (prompt, layer) goes on to the next while its residual of
+            completeness exceeds half the tolerance.
+        tolerance: relative error of a prompt's scores, as a share of the prompt's largest total
+            over layers. The residual is twice the error in the median and less in some, so it is
+            held to the half.
     """
-    statistics = answer_statistics(base.logits, base.batch.answer)
-    n_prompts, n_layers, _ = base.activations.shape
-    pending = torch.ones(n_prompts, n_layers, dtype=torch.bool, device=base.activations.device)
-    at_zero = forward.scaled_probability(base, Places.where(pending), 0.0)
-    total = statistics.probability[:, None] - at_zero.view(n_prompts, n_layers)
-    largest_total = total.abs().amax(1, keepdim=True)
+    statistics = base.statistics
+    path = _Path(forward, base)
+    total = statistics.probability[:, None] - path.probability_at_zero(rules[0])
 
-    # Below this the residual is rounding, and more nodes don't help: logits of half precision carry
-    # an error of a few units in their last place into P.
-    noise = 8 * torch.finfo(base.logits.dtype).eps * statistics.probability[:, None]
-    accepted = torch.maximum(tolerance * largest_total, noise)
+    # Below this the residual is rounding, and more nodes don't help: hidden states of half
+    # precision carry an error of a few units in their last place into P.
+    noise = 4 * torch.finfo(base.activations.dtype).eps * statistics.probability[:, None]
+    accepted = torch.maximum(tolerance / 2 * total.abs().amax(1, keepdim=True), noise)
 
     scores = torch.zeros_like(
         base.activations, dtype=torch.promote_types(total.dtype, torch.float32)
     )
-    evaluations = torch.zeros_like(pending, dtype=torch.long)
     residual = -total
-    levels = (
-        [quadrature("gauss_legendre", level) for level in ADAPTIVE_LEVELS]
-        if rule == ADAPTIVE
-        else [quadrature(rule, DEFAULT_NODES if nodes is None else nodes)]
-    )
-    for level in levels:
-        places = Places.where(pending)
-        if not len(places[0]):
+    # Behind the last layer there is but the head: its paths bend most and cost least, so they
+    # start one rule further.
+    late = torch.zeros_like(total, dtype=torch.bool)
+    late[:, -1] = len(rules) > 1
+    pending = ~late
+    for rule in rules:
+        if pending.any():
+            activations = base.activations[pending].to(scores.dtype)
+            scores[pending] = activations * path.integral(rule, pending)
+            residual = scores.sum(-1) - total
+        pending = late | (residual.abs() > accepted)
+        late = torch.zeros_like(late)
+        if not pending.any():
             break
-        gradient = forward.integrated_gradient(base, places, level)
-        scores[places] = base.activations[places].to(scores.dtype) * gradient
-        evaluations[places] += len(level.nodes)
-        residual = scores.sum(-1) - total
-        pending = residual.abs() > accepted
     return Attribution(
-        scores, total, residual, statistics.probability, evaluations,
+        scores, total, residual, statistics.probability, path.evaluations(),
         statistics.rank, statistics.argmax, statistics.log_odds,
         base.activations.to(scores.dtype),
     )  # fmt: skip

@@ -18,7 +18,7 @@ class RowEdits(NamedTuple):
     """Sparse edits of R rows, all ``[K]``.
 
     In row ``row[k]``, the activation of ``(layer[k], neuron[k])`` is multiplied by ``factor[k]``.
-    A neuron that is listed twice for a row is still changed once.
+    A neuron stands once for a row, however often it was named: it is changed once.
     """
 
     row: Tensor
@@ -34,17 +34,23 @@ def edit_name(factor: float) -> str:
 
 def row_edits(rows: Iterable[tuple[Sequence[Neuron], float]]) -> RowEdits:
     """The edits of consecutive rows, each given as its neurons and their factor."""
-    entries = [
-        (row, neuron.layer, neuron.neuron, factor)
-        for row, (neurons, factor) in enumerate(rows)
-        for neuron in neurons
-    ]
-    row, layer, neuron, factor = zip(*entries, strict=True) if entries else ((), (), (), ())
+    # Many rows share one list of neurons: it is taken apart once.
+    known: dict[int, tuple[Sequence[Neuron], Tensor]] = {}
+    pairs, counts, factors = [], [], []
+    for neurons, factor in rows:
+        if id(neurons) not in known:
+            entries = torch.tensor(list(dict.fromkeys(neurons)), dtype=torch.long).view(-1, 2)
+            known[id(neurons)] = (neurons, entries)
+        pairs.append(known[id(neurons)][1])
+        counts.append(len(pairs[-1]))
+        factors.append(factor)
+    number = torch.tensor(counts, dtype=torch.long)
+    entries = torch.cat([*pairs, torch.empty(0, 2, dtype=torch.long)])
     return RowEdits(
-        torch.tensor(row, dtype=torch.long),
-        torch.tensor(layer, dtype=torch.long),
-        torch.tensor(neuron, dtype=torch.long),
-        torch.tensor(factor, dtype=torch.float32),
+        row=torch.arange(len(number)).repeat_interleave(number),
+        layer=entries[:, 0],
+        neuron=entries[:, 1],
+        factor=torch.tensor(factors, dtype=torch.float32).repeat_interleave(number),
     )
 
 

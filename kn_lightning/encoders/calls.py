@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import TreeSpec, tree_flatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_map_only
 
 from kn_lightning.encoders.surgery import forward_hooks, forward_pre_hooks
 
@@ -26,6 +26,7 @@ class LayerCall:
         output: what the layer gave.
         mixed: what its mixer gave, or None.
         projected: what its neurons' map gave, ``[B, T, H]``.
+        entered: what each of its entries gave, ``[B, T, ...]``.
     """
 
     leaves: list[Any]
@@ -33,11 +34,21 @@ class LayerCall:
     output: Any = None
     mixed: Any = None
     projected: Any = None
+    entered: dict[nn.Module, Tensor] = field(default_factory=dict)
 
     @property
     def hidden_leaf(self) -> int:
         """Index of the hidden states among the leaves."""
         return next(i for i, leaf in enumerate(self.leaves) if isinstance(leaf, Tensor))
+
+    def detached(self) -> LayerCall:
+        """The same without any graph."""
+        return LayerCall(
+            *(
+                tree_map_only(Tensor, Tensor.detach, getattr(self, name.name))
+                for name in fields(self)
+            )
+        )
 
 
 @contextmanager
@@ -55,5 +66,10 @@ def recorded_calls(encoder: Encoder) -> Iterator[list[LayerCall]]:
     hooks = [(layer, keep("output")) for layer in structure.layers]
     hooks += [(mixer, keep("mixed")) for mixer in encoder.traits.mixers]
     hooks += [(projection, keep("projected")) for projection in structure.projections]
+    hooks += [
+        (entry, lambda module, _, output: calls[-1].entered.update({module: output}))
+        for entries in encoder.traits.entries
+        for entry in entries
+    ]
     with forward_pre_hooks([(layer, begin) for layer in structure.layers]), forward_hooks(hooks):
         yield calls

@@ -12,14 +12,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from kn_lightning.core.attribution import Places, TokenBatch
-from kn_lightning.core.quadrature import quadrature
+from kn_lightning.core.edits import RowEdits
+from kn_lightning.core.forward import Places, Points, TokenBatch
+from kn_lightning.core.probabilities import answer_statistics
 from kn_lightning.encoders.calls import recorded_calls
 from kn_lightning.encoders.encoder import Encoder, Traits
 from kn_lightning.encoders.hooked import HookedForward, rows_of
 from kn_lightning.encoders.staged import StagedForward
-from kn_lightning.encoders.surgery import forward_hooks, hidden_of
+from kn_lightning.encoders.surgery import (
+    forward_hooks,
+    forward_pre_hooks,
+    hidden_of,
+    with_hidden,
+)
 from kn_lightning.errors import InputError
 
 _ROW_TOKENS = 1 << 12
@@ -62,21 +69,20 @@ def verified_traits(encoder: Encoder) -> Traits:
     # The likeliest token of each row: a probability that rounding doesn't hide.
     batch = replace(batch, answer=plain.argmax(-1))
 
-    traits = Traits(
+    slow = Traits(
         positionwise_head=_positionwise(encoder, batch, plain),
         batch_axes=_batch_axes(encoder, batch),
     )
-    for mixers in _mixer_candidates(encoder, batch):
-        tried = replace(traits, mixers=mixers)
-        if _disagreement(encoder, tried, batch) is None:
-            return tried
-    trouble = _disagreement(encoder, traits, batch)
-    if trouble is not None:
-        raise InputError(
-            f"{encoder.name} ({type(encoder.model).__name__}): the staged forward disagrees with"
-            f" the hooked reference ({trouble}); this architecture is not supported"
-        )
-    return traits
+    decoded = replace(slow, decoder=_decoder(encoder))
+    trouble: str | None = None
+    for traits in (*_fast_traits(encoder, decoded, batch), decoded, slow):
+        trouble = _disagreement(encoder, traits, batch)
+        if trouble is None:
+            return traits
+    raise InputError(
+        f"{encoder.name} ({type(encoder.model).__name__}): the staged forward disagrees with"
+        f" the hooked reference ({trouble}); this architecture is not supported"
+    )
 
 
 def _tolerance(encoder: Encoder) -> float:
@@ -117,7 +123,28 @@ def _batch_axes(encoder: Encoder, batch: TokenBatch) -> tuple[tuple[int | None, 
     )
 
 
-def _mixer_candidates(encoder: Encoder, batch: TokenBatch) -> Iterator[tuple[nn.Module, ...]]:
+def _decoder(encoder: Encoder) -> nn.Linear | None:
+    """The vocabulary's linear map, as transformers knows it."""
+    decoder = encoder.model.get_output_embeddings()
+    return decoder if isinstance(decoder, nn.Linear) else None
+
+
+def _fast_traits(encoder: Encoder, traits: Traits, batch: TokenBatch) -> Iterator[Traits]:
+    """Guesses at mixers with their maps, the one that saves most first."""
+    for name in _mixer_candidates(encoder, batch):
+        layers = encoder.structure.layers
+        mixers = tuple(layer.get_submodule(name) for layer in layers)
+        tried = replace(traits, mixers=mixers)
+        try:
+            entries, mask_maps = _maps(encoder, mixers, batch)
+        except (RuntimeError, ValueError, IndexError, TypeError):
+            entries, mask_maps = (), ()
+        if entries or mask_maps:
+            yield replace(tried, entries=entries, mask_maps=mask_maps)
+        yield tried
+
+
+def _mixer_candidates(encoder: Encoder, batch: TokenBatch) -> Iterator[str]:
     """Children of the layers that give hidden states, in the order in which they run."""
     first = encoder.structure.layers[0]
     outputs: list[tuple[str, Any]] = []
@@ -133,31 +160,109 @@ def _mixer_candidates(encoder: Encoder, batch: TokenBatch) -> Iterator[tuple[nn.
         if hidden_of(output).shape == shape and all(
             hasattr(layer, name) for layer in encoder.structure.layers
         ):
-            yield tuple(getattr(layer, name) for layer in encoder.structure.layers)
+            yield name
+
+
+def _maps(
+    encoder: Encoder, mixers: tuple[nn.Module, ...], batch: TokenBatch
+) -> tuple[tuple[tuple[nn.Linear, ...], ...], tuple[nn.Linear, ...]]:
+    """Linear maps of the mixers, found by trying: a layer's entries, and the last one's mask maps.
+
+    Entries see each position alone; what mask maps give elsewhere doesn't reach the mask.
+    """
+    layer, mixer = encoder.structure.layers[-1], mixers[-1]
+    linear = {name: m for name, m in mixer.named_modules() if isinstance(m, nn.Linear)}
+    rows = torch.arange(len(batch.answer), device=batch.answer.device)
+    elsewhere = torch.ones_like(batch.input_ids, dtype=torch.bool)
+    elsewhere[rows, batch.mask_position] = False
+
+    def run(changed: nn.Module | None, where: Tensor) -> dict[nn.Module, Tensor]:
+        """Outputs of all maps and of the mixer, one module's input or output changed somewhere."""
+        outputs: dict[nn.Module, Tensor] = {}
+
+        def keep(module: nn.Module, _: Any, output: Any) -> Any:
+            hidden = hidden_of(output)
+            if module is changed:
+                hidden = hidden + where[..., None].to(hidden.dtype)
+            outputs[module] = hidden
+            return with_hidden(output, hidden)
+
+        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            leaves, structure = tree_flatten((args, kwargs))
+            place = next(i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor))
+            leaves[place] = leaves[place] + where[..., None].to(leaves[place].dtype)
+            return tree_unflatten(leaves, structure)
+
+        entering = [(layer, enter)] if changed is layer else []
+        hooks = [(module, keep) for module in (*linear.values(), mixer)]
+        with torch.no_grad(), forward_pre_hooks(entering), forward_hooks(hooks):
+            encoder.logits(batch)
+        return outputs
+
+    plain, behind_mask = run(None, elsewhere), run(layer, ~elsewhere)
+    positions = {
+        name: module
+        for name, module in linear.items()
+        if module in plain and plain[module].shape[:2] == elsewhere.shape
+    }
+    entries = [
+        name
+        for name, module in positions.items()
+        if torch.equal(plain[module][elsewhere], behind_mask[module][elsewhere])
+    ]
+    mask_maps = [
+        module
+        for module in positions.values()
+        if torch.equal(plain[mixer][~elsewhere], run(module, elsewhere)[mixer][~elsewhere])
+    ]
+    every = tuple(tuple(m.get_submodule(name) for name in entries) for m in mixers)
+    return every, tuple(mask_maps)  # type: ignore[return-value]
 
 
 def _disagreement(encoder: Encoder, traits: Traits, batch: TokenBatch) -> str | None:
     """What differs between the staged forward and the hooked reference, if anything."""
-    tried = replace(encoder, traits=traits)
-    staged, hooked = StagedForward(tried, _ROW_TOKENS), HookedForward(encoder)
-    tolerance = _tolerance(encoder)
-    n_layers = encoder.structure.n_layers
+    staged = StagedForward(replace(encoder, traits=traits), _ROW_TOKENS)
+    hooked = HookedForward(encoder)
+    tolerance = 10 * _tolerance(encoder)
+    last = encoder.structure.n_layers - 1
     try:
-        ours, reference = staged.base(batch), hooked.base(batch)
-        places = Places.where(torch.ones(len(batch.answer), n_layers, device=batch.answer.device))
-        base = reference.logits.float().softmax(-1).gather(1, batch.answer[:, None])[places[0], 0]
+        ours, reference = staged.base(batch, with_slope=True), hooked.base(batch)
+        base = reference.statistics.probability
+        places = Places.where(torch.ones_like(reference.activations[..., 0]))
         fast = staged.scaled_probability(ours, places, 0.5)
         slow = hooked.scaled_probability(reference, places, 0.5)
         # Measured against the effect of the change, so that a small effect hides no mistake.
-        effect = (slow - base).abs().max() + 1e-4 * base.max()
-        if not bool((fast - slow).abs().max() <= 10 * tolerance * effect):
+        effect = (slow - base[places[0]]).abs().max() + 1e-4 * base.max()
+        if not bool((fast - slow).abs().max() <= tolerance * effect):
             return "probabilities after a change"
-        ends = Places(part[[0, n_layers - 1]] for part in places)
-        rule = quadrature("gauss_legendre", 2)
-        fast = staged.integrated_gradient(ours, ends, rule)
-        slow = hooked.integrated_gradient(reference, ends, rule)
-        if not bool((fast - slow).abs().max() <= 10 * tolerance * slow.abs().max()):
-            return "gradients"
+        ends = Places(part[[0, last]] for part in places)
+        for node in (0.5, 1.0):
+            slope = hooked.slope(reference, Points.of(ends, node)).gradient
+            ours_there = (
+                staged.slope(ours, Points.of(ends, node)).gradient
+                if node < 1 or ours.end_gradient is None
+                else ours.end_gradient[ends]
+            )
+            gradient = staged.neuron_gradient(ours, ends, ours_there)
+            if not bool((gradient - slope).abs().max() <= tolerance * slope.abs().max()):
+                return "gradients"
+        edits = _probe_edits(encoder, batch)
+        after = staged.edited_statistics(ours, torch.arange(len(base)).to(base.device), edits)
+        logits = hooked.edited_logits(batch, edits)
+        slow = answer_statistics(logits, batch.answer).probability
+        effect = (slow - base).abs().max() + 1e-4 * base.max()
+        if not bool((after.probability - slow).abs().max() <= tolerance * effect):
+            return "probabilities after edits"
     except (RuntimeError, ValueError, IndexError, TypeError, StopIteration) as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _probe_edits(encoder: Encoder, batch: TokenBatch) -> RowEdits:
+    """Every second neuron of the first and the last layer, in all rows."""
+    device = batch.answer.device
+    neurons = torch.arange(0, encoder.structure.n_neurons, 2, device=device)
+    layers = torch.tensor([0, encoder.structure.n_layers - 1], device=device).unique()
+    rows = torch.arange(len(batch.answer), device=device)
+    row, layer, neuron = torch.cartesian_prod(rows, layers, neurons).unbind(1)
+    return RowEdits(row, layer, neuron, torch.zeros(len(row), device=device))

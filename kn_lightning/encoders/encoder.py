@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kn_lightning.core.attribution import TokenBatch
+from kn_lightning.core.forward import TokenBatch
 from kn_lightning.encoders.discovery import Structure
 from kn_lightning.encoders.surgery import forward_pre_hooks
 from kn_lightning.errors import InputError
@@ -29,11 +29,19 @@ class Traits:
             shared).
         mixers: for each layer, its one child that mixes positions; empty where there is no such
             child, and whole layers are run again.
+        entries: for each layer, the linear maps of its mixer that see each position alone (queries,
+            keys, values): behind a change at the mask, all their other outputs are known.
+        mask_maps: the linear maps of the last layer's mixer whose outputs elsewhere don't reach the
+            mask (queries, attention's output).
+        decoder: the vocabulary's linear map, where its outputs are the logits.
     """
 
     positionwise_head: bool = False
     batch_axes: tuple[tuple[int | None, ...], ...] = ()
     mixers: tuple[nn.Module, ...] = ()
+    entries: tuple[tuple[nn.Linear, ...], ...] = ()
+    mask_maps: tuple[nn.Linear, ...] = ()
+    decoder: nn.Linear | None = None
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,20 @@
 """The reference: whole forward passes of the untouched model, neurons changed by a pre-hook.
 
-Slow and obvious, for any architecture; the staged forward must agree with it. Edits of many rows,
-where there is nothing to save, run here too.
+Slow and obvious, for any architecture; the staged forward must agree with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from kn_lightning.core.attribution import BasePass, Places, TokenBatch
 from kn_lightning.core.edits import RowEdits
-from kn_lightning.core.probabilities import answer_probability
-from kn_lightning.core.quadrature import Quadrature
+from kn_lightning.core.forward import BasePass, Places, Points, Slope, TokenBatch
+from kn_lightning.core.probabilities import answer_probability, answer_statistics
 from kn_lightning.encoders.surgery import forward_hooks, forward_pre_hooks, hidden_of, with_hidden
 from kn_lightning.errors import InputError
 
@@ -86,7 +85,7 @@ class HookedForward:
             logits = self.encoder.logits(batch)
         return at_mask(logits, mask)
 
-    def base(self, batch: TokenBatch) -> BasePass:
+    def base(self, batch: TokenBatch, with_slope: bool = False) -> BasePass:
         """Run the untouched encoder."""
         projections = self.encoder.structure.projections
         neurons: dict[nn.Module, Tensor] = {}
@@ -96,25 +95,33 @@ class HookedForward:
 
         with torch.no_grad(), forward_pre_hooks([(module, keep) for module in projections]):
             logits = self.logits(batch, {})
-        return BasePass(batch, torch.stack([neurons[module] for module in projections], 1), logits)
+        activations = torch.stack([neurons[module] for module in projections], 1)
+        base = BasePass(batch, activations, answer_statistics(logits, batch.answer), None)
+        if not with_slope:
+            return base
+        everywhere = Places.where(torch.ones_like(activations[..., 0]))
+        ends = self.slope(base, Points.of(everywhere, 1.0)).gradient
+        return replace(base, end_gradient=ends.unflatten(0, activations.shape[:2]))
 
     def _probability(self, base: BasePass, layer: int, prompt: Tensor, neurons: Tensor) -> Tensor:
         batch = rows_of(base.batch, prompt)
         return answer_probability(self.logits(batch, {layer: lambda _: neurons}), batch.answer)
 
-    def integrated_gradient(self, base: BasePass, places: Places, rule: Quadrature) -> Tensor:
-        """``[N, I]``: sum over the rule of weight * dP/dw at node * w, one place after another."""
-        nodes, weights = (part.to(base.activations.dtype) for part in rule)
-        sums = []
-        for prompt, layer in zip(*places, strict=True):
-            path = nodes.to(prompt.device)[:, None] * base.activations[prompt, layer]
-            path.requires_grad_(True)
+    def slope(self, base: BasePass, points: Points) -> Slope:
+        """P and its gradient by the neurons themselves, one point after another."""
+        probabilities, gradients = [], []
+        for prompt, layer, node in zip(*points, strict=True):
+            neurons = node.to(base.activations.dtype) * base.activations[prompt, layer][None]
+            neurons.requires_grad_(True)
             with torch.enable_grad():
-                rows = prompt.expand(len(nodes))
-                probability = self._probability(base, int(layer), rows, path)
-                (gradient,) = torch.autograd.grad(probability.sum(), path)
-            sums.append(weights.to(gradient) @ gradient)
-        return torch.stack(sums)
+                probability = self._probability(base, int(layer), prompt[None], neurons)
+                gradients += torch.autograd.grad(probability.sum(), neurons)
+            probabilities.append(probability.detach())
+        return Slope(torch.cat(probabilities), torch.cat(gradients))
+
+    def neuron_gradient(self, base: BasePass, places: Places, gradient: Tensor) -> Tensor:
+        """As it is."""
+        return gradient
 
     @torch.no_grad()
     def scaled_probability(self, base: BasePass, places: Places, factor: float) -> Tensor:

@@ -16,7 +16,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from kn_lightning.core.attribution import TokenBatch
+from kn_lightning.core.forward import TokenBatch
 from kn_lightning.encoders.contract import probe_batch, verified_traits
 from kn_lightning.encoders.discovery import discover
 from kn_lightning.encoders.encoder import Encoder, Traits

@@ -1,9 +1,4 @@
-"""The fast way: rows start behind the layer that they change, and climb the layers together.
-
-A change at layer l's mask leaves the layers up to l alone, so rows for layer l need only what
-follows. Walking up once, the rows of each layer are appended to those from below (the staircase):
-one pass and one backward serve all layers, nodes and prompts in few, large matrix products. Layers
-are black boxes, called again with the arguments that the base pass gave them.
+"""The fast way: one climb of many rows, whatever they change, instead of many forward passes.
 
 The neurons' map is linear, W(a * w) + b = a * W w + b, so a row carries its output z ``[H]``, and
 gradients are summed over nodes before they go back through W: nothing of width I is computed per
@@ -12,22 +7,30 @@ row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_unflatten
 
-from kn_lightning.core.attribution import BasePass, Places, TokenBatch
-from kn_lightning.core.probabilities import answer_probability
-from kn_lightning.core.quadrature import Quadrature
+from kn_lightning.core.edits import RowEdits
+from kn_lightning.core.forward import BasePass, Places, Points, Slope, TokenBatch
+from kn_lightning.core.probabilities import (
+    AnswerStatistics,
+    Decoder,
+    answer_probability,
+    answer_statistics,
+    decoded_probability,
+    decoded_statistics,
+)
 from kn_lightning.encoders.calls import LayerCall, recorded_calls
-from kn_lightning.encoders.hooked import HookedForward, at_mask, rows_of
+from kn_lightning.encoders.climb import Climb, Rows, change_of_output
+from kn_lightning.encoders.hooked import at_mask, rows_of
 from kn_lightning.encoders.surgery import (
     forward_hooks,
+    forward_pre_hooks,
     hidden_of,
     replaced_forward,
     with_hidden,
@@ -44,25 +47,12 @@ class StagedBase(BasePass):
     calls: list[LayerCall]
 
 
-@dataclass(frozen=True)
-class Rows:
-    """R rows that start at ``layer``: prompt ``[R]`` and output of the neurons' map ``[R, H]``."""
-
-    layer: int
-    prompt: Tensor
-    projected: Tensor
-
-
-class _MixerReached(Exception):
-    """Carries a mixer's output out of its layer, of which nothing more is needed."""
-
-    def __init__(self, output: Any) -> None:
-        super().__init__()
-        self.output = output
+class _Reached(Exception):
+    """Carries what was computed out of a model, of which nothing more is needed."""
 
 
 class StagedForward:
-    """:class:`~kn_lightning.core.attribution.Forward` by the staircase.
+    """:class:`~kn_lightning.core.forward.Forward` by climbs.
 
     Args:
         encoder: an encoder with verified traits.
@@ -73,218 +63,220 @@ class StagedForward:
         self.encoder = encoder
         self.row_tokens = row_tokens
 
-    def base(self, batch: TokenBatch) -> StagedBase:
+    def base(self, batch: TokenBatch, with_slope: bool = False) -> StagedBase:
         """Run the untouched encoder and remember each layer's call."""
-        with recorded_calls(self.encoder) as calls:
-            base = HookedForward(self.encoder).base(batch)
-        return StagedBase(base.batch, base.activations, base.logits, calls)
+        projections = self.encoder.structure.projections
+        neurons: list[Tensor] = []
+
+        def begin_graph(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+            return output.detach().requires_grad_(True)
+
+        def keep(_: nn.Module, args: tuple[Tensor], __: Any) -> None:
+            neurons.append(at_mask(args[0].detach(), batch.mask_position))
+
+        def stop(*_: Any) -> None:
+            raise _Reached
+
+        with torch.set_grad_enabled(with_slope):
+            with ExitStack() as stack:
+                if with_slope:
+                    stack.enter_context(forward_hooks([(projections[0], begin_graph)]))
+                calls = stack.enter_context(recorded_calls(self.encoder))
+                stack.enter_context(forward_pre_hooks([(module, keep) for module in projections]))
+                stack.enter_context(forward_hooks([(self.encoder.structure.layers[-1], stop)]))
+                stack.enter_context(suppress(_Reached))
+                self.encoder.logits(batch)
+            hidden = hidden_of(calls[-1].output)
+            if self.encoder.traits.positionwise_head:
+                hidden = at_mask(hidden, batch.mask_position)[:, None]
+            read = self._read(calls, batch, hidden)
+            end_gradient = self._end_gradient(calls, read, batch) if with_slope else None
+        with torch.no_grad():  # the decoder's weights may ask for gradients, as in training
+            statistics = self._statistics(read, batch.answer)
+        return StagedBase(
+            batch,
+            torch.stack(neurons, 1),
+            statistics,
+            end_gradient,
+            [call.detached() for call in calls],
+        )
+
+    def _end_gradient(self, calls: list[LayerCall], read: Tensor, batch: TokenBatch) -> Tensor:
+        """``[B, L, H]``: one backward through a base pass with its graph."""
+        probability = self._probability(read, batch.answer).sum()
+        slopes = torch.autograd.grad(probability, [call.projected for call in calls])
+        at_masks = [at_mask(slope, batch.mask_position) for slope in slopes]
+        return torch.stack(at_masks, 1).to(_wide(read))
 
     @torch.no_grad()  # but for the climb itself: no graph of the parameters is kept
-    def integrated_gradient(self, base: StagedBase, places: Places, rule: Quadrature) -> Tensor:
-        """``[N, I]`` float32: sum over the rule of weight * dP/dw at node * w, for each place."""
-        nodes, weights = (part.to(base.logits.device, _wide(base.activations)) for part in rule)
-        gradient = torch.empty_like(base.activations[places], dtype=nodes.dtype)
-        for chunk in self._chunks(base, places, len(nodes)):
-            rows, members = self._scaled(base, places, chunk, nodes)
-            for one in rows:
-                one.projected.requires_grad_(True)
+    def slope(self, base: StagedBase, points: Points) -> Slope:
+        """P and its gradient by what the layer's neurons' map gives."""
+        wide = base.statistics.probability
+        probability = wide.new_empty(len(points.layer))
+        gradient = wide.new_empty(len(points.layer), self.encoder.structure.hidden_size)
+        for chunk in self._chunks(base, points.layer):
+            rows = self._scaled(base, Points(*(part[chunk] for part in points)))
+            rows.projected.requires_grad_(True)
             with torch.enable_grad():
-                probability = self._probability(base, rows)
-                by_row = torch.autograd.grad(probability.sum(), [one.projected for one in rows])
-            with torch.autocast(base.logits.device.type, enabled=False):
-                for one, member, parts in zip(rows, members, by_row, strict=True):
-                    summed = torch.einsum(
-                        "s,nsh->nh", weights, parts.unflatten(0, (-1, len(nodes)))
-                    )
-                    weight = self.encoder.structure.projections[one.layer].weight
-                    gradient[member] = summed @ weight.to(summed.dtype)
-        return gradient
+                read = self._climbed(base, rows)
+                found = self._probability(read, base.batch.answer[rows.prompt])
+                (gradient[chunk],) = torch.autograd.grad(found.sum(), rows.projected)
+            probability[chunk] = found.detach()
+        return Slope(probability, gradient)
+
+    def neuron_gradient(self, base: StagedBase, places: Places, gradient: Tensor) -> Tensor:
+        """By the chain rule through the neurons' map: ``gradient @ W``."""
+        result = gradient.new_empty(len(gradient), self.encoder.structure.n_neurons)
+        with torch.no_grad(), torch.autocast(gradient.device.type, enabled=False):
+            for layer, projection in enumerate(self.encoder.structure.projections):
+                here = places[1] == layer
+                result[here] = gradient[here] @ projection.weight.to(gradient.dtype)
+        return result
 
     @torch.no_grad()
     def scaled_probability(self, base: StagedBase, places: Places, factor: float) -> Tensor:
         """``[N]``: P with all neurons of a place times ``factor``."""
-        nodes = torch.tensor([factor], device=base.logits.device, dtype=_wide(base.activations))
-        probability = torch.empty(len(places[0]), device=nodes.device, dtype=nodes.dtype)
-        for chunk in self._chunks(base, places, 1):
-            rows, members = self._scaled(base, places, chunk, nodes)
-            probability[torch.cat(members)] = self._probability(base, rows)
+        wide = base.statistics.probability
+        points = Points.of(places, factor, wide.dtype)
+        probability = wide.new_empty(len(points.layer))
+        for chunk in self._chunks(base, points.layer):
+            rows = self._scaled(base, Points(*(part[chunk] for part in points)))
+            read = self._climbed(base, rows)
+            probability[chunk] = self._probability(read, base.batch.answer[rows.prompt])
         return probability
 
-    @torch.no_grad()
     def ablated_probability(self, base: StagedBase, places: Places, neuron: Tensor) -> Tensor:
         """``[N]``: P with one neuron of a place at 0."""
-        wide = _wide(base.activations)
-        probability = torch.empty(len(neuron), device=neuron.device, dtype=wide)
-        for chunk in self._chunks(base, places, 1):
-            rows, members = [], []
-            for layer, member in _by_layer(places, chunk):
-                prompt = places[0][member]
-                column = self.encoder.structure.projections[layer].weight[:, neuron[member]].T
-                activation = base.activations[prompt, layer, neuron[member]]
-                whole = at_mask(base.calls[layer].projected, base.batch.mask_position)[prompt]
-                rows.append(
-                    Rows(layer, prompt, whole.to(wide) - activation[:, None].to(wide) * column)
-                )
-                members.append(member)
-            probability[torch.cat(members)] = self._probability(base, rows)
-        return probability
+        prompt, layer = places
+        rows = torch.arange(len(neuron), device=neuron.device)
+        zero = torch.zeros(len(neuron), device=neuron.device)
+        return self.edited_statistics(base, prompt, RowEdits(rows, layer, neuron, zero)).probability
 
-    def _chunks(self, base: StagedBase, places: Places, n_nodes: int) -> Iterator[slice]:
-        """Runs of places whose rows fit into one climb."""
-        tokens = base.batch.input_ids.shape[1]
-        size = max(1, self.row_tokens // (tokens * n_nodes))
-        for start in range(0, len(places[0]), size):
-            yield slice(start, start + size)
-
-    def _scaled(
-        self, base: StagedBase, places: Places, chunk: slice, nodes: Tensor
-    ) -> tuple[list[Rows], list[Tensor]]:
-        """Rows of a chunk by layer, nodes innermost; and which of the places they serve."""
-        rows, members = [], []
-        for layer, member in _by_layer(places, chunk):
-            prompt = places[0][member]
-            projected = at_mask(base.calls[layer].projected, base.batch.mask_position)[prompt]
-            projected = projected.to(nodes.dtype)
-            own = self.encoder.structure.projections[layer].bias
-            bias = torch.zeros_like(projected[0]) if own is None else own.to(nodes.dtype)
-            scaled = bias + nodes[:, None] * (projected - bias)[:, None]
-            rows.append(
-                Rows(layer, prompt.repeat_interleave(len(nodes)), scaled.flatten(0, 1).detach())
-            )
-            members.append(member)
-        return rows, members
-
-    def _probability(self, base: StagedBase, rows: list[Rows]) -> Tensor:
-        """P of the answer in each row, in the order of ``rows``, which ascends by layer."""
-        at_layer = {one.layer: one for one in rows}
-        prompt = rows[0].prompt[:0]
-        hidden: Tensor | None = None
-        for layer in range(rows[0].layer, self.encoder.structure.n_layers):
-            parts = [] if hidden is None else [self._climb(base, layer, prompt, hidden)]
-            if layer in at_layer:
-                parts.append(self._start(base, at_layer[layer]))
-                prompt = torch.cat([prompt, at_layer[layer].prompt])
-            hidden = torch.cat(parts)
-        assert hidden is not None
-        return answer_probability(self._head(base, prompt, hidden), base.batch.answer[prompt])
-
-    def _mask_suffices(self, layer: int) -> bool:
-        """Whether nothing but the mask is needed of this layer's output."""
-        traits = self.encoder.traits
-        return layer == self.encoder.structure.n_layers - 1 and traits.positionwise_head
-
-    def _climb(self, base: StagedBase, layer: int, prompt: Tensor, hidden: Tensor) -> Tensor:
-        """One layer for rows from below: ``[R, T, H]``, ``[R, 1, H]`` where the mask suffices."""
-        module = self.encoder.structure.layers[layer]
-        args, kwargs = self._arguments(base, layer, prompt, hidden)
-        if not self._mask_suffices(layer):
-            return hidden_of(module(*args, **kwargs))
-        mask = base.batch.mask_position[prompt]
-        if not self.encoder.traits.mixers:
-            return at_mask(hidden_of(module(*args, **kwargs)), mask)[:, None]
-        mixer = self.encoder.traits.mixers[layer]
-        mix = mixer.forward
-
-        def stop(*args: Any, **kwargs: Any) -> Any:
-            raise _MixerReached(mix(*args, **kwargs))
-
-        try:
-            with replaced_forward(mixer, stop):
-                module(*args, **kwargs)
-        except _MixerReached as reached:
-            mixed = at_mask(hidden_of(reached.output), mask)
-        return self._behind_mixer(base, layer, at_mask(hidden, mask), mixed, None)
-
-    def _start(self, base: StagedBase, rows: Rows) -> Tensor:
-        """New rows behind their own layer: the base pass everywhere but at the mask."""
-        call, prompt = base.calls[rows.layer], rows.prompt
-        mask = base.batch.mask_position[prompt]
-        inputs = call.leaves[call.hidden_leaf]
-        if not self.encoder.traits.mixers:
-            return self._start_whole(base, rows, inputs[prompt])
-        start = self._behind_mixer(
-            base,
-            rows.layer,
-            at_mask(inputs, base.batch.mask_position)[prompt],
-            at_mask(hidden_of(call.mixed), base.batch.mask_position)[prompt],
-            rows.projected,
-        )
-        if self._mask_suffices(rows.layer):
-            return start
-        output = hidden_of(call.output)[prompt]
-        at = torch.arange(output.shape[1], device=output.device) == mask[:, None]
-        return torch.where(at[..., None], start.to(output.dtype), output)
-
-    def _start_whole(self, base: StagedBase, rows: Rows, inputs: Tensor) -> Tensor:
-        """New rows where no mixer is known: the whole layer again, its neurons' map replaced."""
-        mask = base.batch.mask_position[rows.prompt]
-        at = torch.arange(inputs.shape[1], device=inputs.device) == mask[:, None]
-
-        def replace(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
-            return torch.where(at[..., None], rows.projected[:, None].to(output.dtype), output)
-
-        with forward_hooks([(self.encoder.structure.projections[rows.layer], replace)]):
-            args, kwargs = self._arguments(base, rows.layer, rows.prompt, inputs)
-            output = hidden_of(self.encoder.structure.layers[rows.layer](*args, **kwargs))
-        return at_mask(output, mask)[:, None] if self._mask_suffices(rows.layer) else output
-
-    def _arguments(self, base: StagedBase, layer: int, prompt: Tensor, hidden: Tensor) -> Any:
-        """A layer's arguments for rows: what the base pass gave, of each row's own prompt."""
-        call = base.calls[layer]
-        leaves = list(call.leaves)
-        for i, axis in enumerate(self.encoder.traits.batch_axes[layer]):
-            # A mask that is the same for all prompts may come with a batch axis of length 1.
-            if axis is not None and isinstance(leaves[i], Tensor) and leaves[i].shape[axis] > 1:
-                leaves[i] = leaves[i].index_select(axis, prompt)
-        leaves[call.hidden_leaf] = hidden
-        return tree_unflatten(leaves, call.structure)
-
-    def _behind_mixer(
-        self, base: StagedBase, layer: int, hidden: Tensor, mixed: Tensor, projected: Tensor | None
-    ) -> Tensor:
-        """What a layer does behind its mixer, at the mask alone: ``[R, 1, H]``.
+    @torch.no_grad()
+    def edited_statistics(
+        self, base: StagedBase, prompt: Tensor, edits: RowEdits
+    ) -> AnswerStatistics:
+        """Of R rows, each a prompt of the base pass with its own neurons edited at the mask.
 
         Args:
             base: the base pass.
-            layer: which.
-            hidden: the layer's input at the mask ``[R, H]``.
-            mixed: its mixer's output there ``[R, H]``.
-            projected: what its neurons' map shall give ``[R, H]``; None lets it run.
+            prompt: of each row, ``[R]``.
+            edits: of the rows; a row starts at the lowest layer that they change.
         """
-        call = base.calls[layer]
-        leaves = list(call.leaves)
-        leaves[call.hidden_leaf] = hidden[:, None]
-        args, kwargs = tree_unflatten(leaves, call.structure)
-        with ExitStack() as stack:
-            output = with_hidden(call.mixed, mixed[:, None])
-            stack.enter_context(
-                replaced_forward(self.encoder.traits.mixers[layer], lambda *_, **__: output)
-            )
-            if projected is not None:
-                given = projected[:, None].to(call.projected.dtype)
-                projection = self.encoder.structure.projections[layer]
-                stack.enter_context(replaced_forward(projection, lambda _: given))
-            return hidden_of(self.encoder.structure.layers[layer](*args, **kwargs))
+        last = self.encoder.structure.n_layers - 1
+        start = torch.full_like(prompt, last).scatter_reduce(0, edits.row, edits.layer, "amin")
+        results = AnswerStatistics(*(part.new_empty(len(prompt)) for part in base.statistics))
+        for chunk in self._chunks(base, start):
+            place = torch.full_like(prompt, -1)
+            place[chunk] = torch.arange(len(chunk), device=prompt.device)
+            mine = place[edits.row] >= 0
+            part = RowEdits(place[edits.row[mine]], *(column[mine] for column in edits[1:]))
+            rows = self._edited(base, prompt[chunk], start[chunk], part)
+            found = self._statistics(self._climbed(base, rows), base.batch.answer[rows.prompt])
+            for result, column in zip(results, found, strict=True):
+                result[chunk] = column
+        return results
 
-    def _head(self, base: StagedBase, prompt: Tensor, hidden: Tensor) -> Tensor:
-        """Logits at the mask ``[R, V]``: the model once more, its layers giving ``hidden``."""
-        positionwise = self.encoder.traits.positionwise_head
-        batch = rows_of(base.batch, prompt[:1] if positionwise else prompt)
+    def _chunks(self, base: StagedBase, layer: Tensor) -> Iterator[Tensor]:
+        """Indices of rows that fit into one climb, ascending by the layer they start at."""
+        size = max(1, self.row_tokens // base.batch.input_ids.shape[1])
+        for start in range(0, len(layer), size):
+            yield start + layer[start : start + size].argsort(stable=True)
+
+    def _rows(
+        self, base: StagedBase, prompt: Tensor, layer: Tensor, change: Callable[..., Tensor]
+    ) -> Rows:
+        """Rows whose ``projected`` is ``change(untouched [N, H], projection, index [N])``."""
+        mask = base.batch.mask_position[prompt]
+        projected = base.statistics.probability.new_empty(
+            len(prompt), self.encoder.structure.hidden_size
+        )
+        counts = torch.bincount(layer, minlength=self.encoder.structure.n_layers).tolist()
+        start = 0
+        for one, count in enumerate(counts):
+            if not count:
+                continue
+            index = slice(start, start + count)
+            untouched = base.calls[one].projected[prompt[index], mask[index]].to(projected.dtype)
+            projected[index] = change(untouched, one, index)
+            start += count
+        return Rows(prompt, mask, layer, projected)
+
+    def _scaled(self, base: StagedBase, points: Points) -> Rows:
+        """Rows in which all neurons of a layer are ``node`` times what they were."""
+
+        def scale(untouched: Tensor, layer: int, index: slice) -> Tensor:
+            own = self.encoder.structure.projections[layer].bias
+            bias = torch.zeros_like(untouched[:1]) if own is None else own.to(untouched.dtype)
+            return bias + points.node[index, None].to(untouched.dtype) * (untouched - bias)
+
+        return self._rows(base, points.prompt, points.layer, scale)
+
+    def _edited(self, base: StagedBase, prompt: Tensor, start: Tensor, edits: RowEdits) -> Rows:
+        """Rows with some neurons times a factor: now at the layer they start at, later above."""
+        first = edits.layer == start[edits.row]
+        own = RowEdits(*(column[first] for column in edits))
+
+        def change(untouched: Tensor, layer: int, index: slice) -> Tensor:
+            here = RowEdits(*(column[own.layer == layer] for column in own))
+            activation = base.activations[prompt[here.row], layer, here.neuron]
+            weight = self.encoder.structure.projections[layer].weight
+            return untouched.index_add(
+                0, here.row - index.start, change_of_output(here, activation, weight, untouched)
+            )
+
+        rows = self._rows(base, prompt, start, change)
+        return replace(rows, edits=RowEdits(*(column[~first] for column in edits)))
+
+    def _climbed(self, base: StagedBase, rows: Rows) -> Tensor:
+        """What the decoder is given in each row, see :meth:`_read`."""
+        hidden = Climb(self.encoder, base.calls, rows).top()
+        return self._read(base.calls, rows_of(base.batch, rows.prompt), hidden)
+
+    def _read(self, calls: list[LayerCall], batch: TokenBatch, hidden: Tensor) -> Tensor:
+        """What the decoder is given at the mask ``[R, D]``; without a decoder, logits ``[R, V]``.
+
+        The model runs once more, its layers giving ``hidden``, and in its own precision: rounding
+        to half precision would be felt in every probability.
+        """
+        decoder = self.encoder.traits.decoder
+        if self.encoder.traits.positionwise_head:
+            batch = rows_of(batch, torch.zeros_like(batch.answer[:1]))
+        hidden = hidden.to(self.encoder.model.dtype)
+
+        def stop(features: Tensor) -> None:
+            raise _Reached(features)
+
         with ExitStack() as stack:
-            for layer, call in zip(self.encoder.structure.layers, base.calls, strict=True):
+            stack.enter_context(torch.autocast(hidden.device.type, enabled=False))
+            for layer, call in zip(self.encoder.structure.layers, calls, strict=True):
                 output = with_hidden(call.output, hidden)
                 stack.enter_context(replaced_forward(layer, lambda *_, output=output, **__: output))
-            logits = self.encoder.logits(batch)
-        return logits[:, 0] if positionwise else at_mask(logits, base.batch.mask_position[prompt])
+            if decoder is not None:
+                stack.enter_context(replaced_forward(decoder, stop))
+            try:
+                read = self.encoder.logits(batch)
+            except _Reached as reached:
+                (read,) = reached.args
+        return at_mask(read, batch.mask_position)
+
+    def _probability(self, read: Tensor, answer: Tensor) -> Tensor:
+        decoder = self.encoder.traits.decoder
+        if decoder is None:
+            return answer_probability(read, answer)
+        return decoded_probability(
+            read.to(_wide(read)), Decoder(decoder.weight, decoder.bias), answer
+        )
+
+    def _statistics(self, read: Tensor, answer: Tensor) -> AnswerStatistics:
+        decoder = self.encoder.traits.decoder
+        if decoder is None:
+            return answer_statistics(read, answer)
+        return decoded_statistics(
+            read.to(_wide(read)), Decoder(decoder.weight, decoder.bias), answer
+        )
 
 
 def _wide(tensor: Tensor) -> torch.dtype:
     """The dtype of sums: float32, or float64 for a float64 model."""
     return torch.promote_types(tensor.dtype, torch.float32)
-
-
-def _by_layer(places: Places, chunk: slice) -> Iterator[tuple[int, Tensor]]:
-    """Layers of a chunk, ascending, each with the indices of its places."""
-    layers = places[1][chunk]
-    for layer in layers.unique().tolist():
-        yield layer, (layers == layer).nonzero()[:, 0] + chunk.start

@@ -285,24 +285,27 @@ def test_concept_without_neurons_has_its_rows_and_nothing_changes(study: Study) 
             assert row[f"{column}_after"] == row[f"{column}_before"]
 
 
-def same_but_for_rounding(one: list[Row], other: list[Row]) -> None:
-    """Rows for rows the same prompts and edits, with probabilities equal to 1e-5."""
+def equal_but_for_rounding(one: list[Row], other: list[Row]) -> bool:
+    """Whether row for row prompts and edits are the same, and probabilities to rounding."""
     names = ("concept", "prompt_id", "prompt_kind", "edit", "neurons", "n_neurons")
-    assert [[row[n] for n in names] for row in one] == [[row[n] for n in names] for row in other]
-    for mine, theirs in zip(one, other, strict=True):
-        for column in ("probability_before", "probability_after"):
-            assert mine[column] == pytest.approx(theirs[column], abs=1e-5)
+    if [[row[n] for n in names] for row in one] != [[row[n] for n in names] for row in other]:
+        return False
+    return all(
+        mine[column] == pytest.approx(theirs[column], rel=1e-5, abs=1e-9)
+        for mine, theirs in zip(one, other, strict=True)
+        for column in ("probability_before", "probability_after")
+    )
 
 
 @pytest.mark.parametrize("pack_tokens", [1, 30])
 def test_rows_do_not_depend_on_which_groups_share_a_pack(study: Study, pack_tokens: int) -> None:
     packed = study(*DOSES, "--data.pack_tokens", pack_tokens)
-    same_but_for_rounding(table(packed, "edits"), table(study(*DOSES), "edits"))
+    assert equal_but_for_rounding(table(packed, "edits"), table(study(*DOSES), "edits"))
 
 
 def test_rows_do_not_depend_on_which_rows_are_computed_together(study: Study) -> None:
     one_by_one = study(*DOSES, "--model.row_tokens", 1)
-    same_but_for_rounding(table(one_by_one, "edits"), table(study(*DOSES), "edits"))
+    assert equal_but_for_rounding(table(one_by_one, "edits"), table(study(*DOSES), "edits"))
 
 
 def test_rows_of_a_concept_alone_are_those_it_has_in_company(study: Study) -> None:
@@ -314,7 +317,7 @@ def test_rows_of_a_concept_alone_are_those_it_has_in_company(study: Study) -> No
     alone = study(*DOSES, "--data.concepts", "[puppy]")
     assert not [row for row in table(alone, "edits") if row["prompt_kind"] == "other"]
     assert not [row for row in table(alone, "edits") if row["neurons"] == "foreign"]
-    same_but_for_rounding(own(alone), own(study(*DOSES)))
+    assert equal_but_for_rounding(own(alone), own(study(*DOSES)))
 
 
 def test_holdout_measures_held_out_prompts_alone(study: Study) -> None:
@@ -351,7 +354,8 @@ def test_seed_changes_draws_and_nothing_else(study: Study) -> None:
             [row for row in rows if (row["prompt_kind"], row["neurons"]) == (kind, neurons)]
             for rows in edits
         ]
-        assert (parts[0] == parts[1]) is alike, (kind, neurons)
+        # Other draws make other rows climb together.
+        assert equal_but_for_rounding(*parts) is alike, (kind, neurons)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from kn_lightning.core.quadrature import (
-    ADAPTIVE_LEVELS,
+    DEFAULT_TOLERANCE,
+    LOOSE,
     RULES,
     Quadrature,
+    adaptive_rules,
     check_rule,
     quadrature,
 )
@@ -147,6 +149,64 @@ def test_a_tolerance_that_is_not_a_positive_number_is_refused(tolerance: float) 
         check_rule("adaptive", None, tolerance)
 
 
-def test_adaptive_levels_ascend_so_that_each_is_finer() -> None:
-    assert list(ADAPTIVE_LEVELS) == sorted(set(ADAPTIVE_LEVELS))
-    assert ADAPTIVE_LEVELS[0] >= 1
+ADAPTIVE_SIZES = {
+    "loose": (LOOSE, [3, 5, 9, 32, 64]),
+    "at 1 %": (0.01, [3, 5, 9, 32, 64]),
+    "tight": (LOOSE * (1 - 1e-9), [4, 7, 13, 32, 64]),
+    "default": (DEFAULT_TOLERANCE, [4, 7, 13, 32, 64]),
+}
+
+
+@pytest.mark.parametrize(("tolerance", "sizes"), ADAPTIVE_SIZES.values(), ids=ADAPTIVE_SIZES)
+def test_adaptive_rules_grow_from_few_nodes_to_many(tolerance: float, sizes: list[int]) -> None:
+    rules = adaptive_rules(tolerance)
+    assert [len(rule.nodes) for rule in rules] == sizes
+    for rule in rules:
+        assert rule.nodes.dtype == rule.weights.dtype == torch.float64
+        assert rule.nodes.shape == rule.weights.shape
+        assert (rule.nodes.diff() > 0).all()
+        assert (rule.weights > 0).all()
+        assert rule.weights.sum().item() == pytest.approx(1, abs=1e-14)
+        torch.testing.assert_close(rule.nodes.flip(0), 1 - rule.nodes, rtol=0, atol=1e-15)
+        torch.testing.assert_close(rule.weights.flip(0), rule.weights, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("tolerance", [0.01, 0.001])
+def test_the_first_three_adaptive_rules_share_their_nodes_to_the_bit(tolerance: float) -> None:
+    # Slopes are kept by node: one that differed in its last bit would be computed again.
+    few, more, most = (set(rule.nodes.tolist()) for rule in adaptive_rules(tolerance)[:3])
+    assert {0.0, 1.0} < few < more < most
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "degrees"), [(0.01, [3, 7, 13]), (0.001, [5, 9, 19])], ids=["loose", "tight"]
+)
+def test_nested_adaptive_rules_are_exact_up_to_their_degree_and_no_further(
+    tolerance: float, degrees: list[int]
+) -> None:
+    for rule, degree in zip(adaptive_rules(tolerance)[:3], degrees, strict=True):
+        on_both_sides = Quadrature(2 * rule.nodes - 1, rule.weights)  # [-1, 1] shows errors best
+        errors = [
+            integral(on_both_sides, power) - (power % 2 == 0) / (power + 1)
+            for power in range(degree + 2)
+        ]
+        assert errors[:-1] == pytest.approx([0] * (degree + 1), abs=1e-14)
+        assert abs(errors[-1]) > 1e-7
+
+
+def test_adaptive_rules_begin_with_those_of_simpson_and_lobatto() -> None:
+    loose, tight = adaptive_rules(0.01), adaptive_rules(0.001)
+    assert loose[0].nodes.tolist() == [0, 0.5, 1]
+    assert loose[0].weights.tolist() == pytest.approx([1 / 6, 4 / 6, 1 / 6])
+    assert loose[1].nodes.tolist()[1] == pytest.approx((1 - math.sqrt(3 / 7)) / 2)
+    assert loose[1].weights.tolist()[:3] == pytest.approx([1 / 20, 49 / 180, 16 / 45])
+    assert tight[0].nodes.tolist()[1] == pytest.approx((1 - math.sqrt(1 / 5)) / 2)
+    assert tight[0].weights.tolist()[:2] == pytest.approx([1 / 12, 5 / 12])
+    # Gander and Gautschi's Kronrod extension, as their code has it on [-1, 1].
+    by_hand = [77 / 1470, 432 / 1470, 625 / 1470, 672 / 1470]
+    assert (2 * tight[1].weights).tolist()[:4] == pytest.approx(by_hand)
+    for rules in (loose, tight):
+        for rule in rules[3:]:
+            gauss = quadrature("gauss_legendre", len(rule.nodes))
+            assert torch.equal(rule.nodes, gauss.nodes)
+            assert torch.equal(rule.weights, gauss.weights)

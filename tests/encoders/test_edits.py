@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kn_lightning.core.attribution import TokenBatch
 from kn_lightning.core.edits import row_edits
+from kn_lightning.core.forward import TokenBatch
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.hooked import HookedForward
 from kn_lightning.errors import InputError

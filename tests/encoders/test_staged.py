@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import cycle, islice
 
 import pytest
 import torch
 from torch import Tensor
 
-from kn_lightning.core.attribution import BasePass, Places
-from kn_lightning.core.probabilities import answer_probability
-from kn_lightning.core.quadrature import quadrature
+from kn_lightning.core.forward import BasePass, Forward, Places, Points
+from kn_lightning.core.quadrature import Quadrature, quadrature
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.hooked import HookedForward
 from kn_lightning.encoders.staged import StagedForward
@@ -43,6 +41,27 @@ def everywhere(base: BasePass) -> Places:
     return Places.where(torch.ones(base.activations.shape[:2], dtype=torch.bool))
 
 
+def integrated_gradient(
+    forward: Forward, base: BasePass, places: Places, rule: Quadrature = RULE
+) -> Tensor:
+    """``[N, I]``: the sum of weight * dP/dw at node * w over a rule, all its rows together."""
+    points = [Points.of(places, node) for node in rule.nodes.tolist()]
+    slope = forward.slope(base, Points(*map(torch.cat, zip(*points, strict=True))))
+    assert slope.probability.shape == (len(points) * len(places[0]),)
+    parts = slope.gradient.unflatten(0, (len(points), -1))
+    weighted = (rule.weights.to(parts.dtype)[:, None, None] * parts).sum(0)
+    return forward.neuron_gradient(base, places, weighted)
+
+
+def assert_bases_agree(ours: BasePass, reference: BasePass, bound: float) -> None:
+    assert relative(ours.activations, reference.activations) <= bound
+    ours_said, said = ours.statistics, reference.statistics
+    assert relative(ours_said.probability[:, None], said.probability[:, None]) <= bound
+    torch.testing.assert_close(ours_said.log_odds, said.log_odds, rtol=bound, atol=bound)
+    assert torch.equal(ours_said.rank, said.rank)
+    assert torch.equal(ours_said.argmax, said.argmax)
+
+
 def assert_forwards_agree(
     encoder: Encoder, prompts: list[EncodedPrompt], row_tokens: int = EVERYTHING
 ) -> None:
@@ -50,8 +69,7 @@ def assert_forwards_agree(
     batch = encoder.batch(prompts)
     hooked, staged = HookedForward(encoder), StagedForward(encoder, row_tokens)
     reference, base = hooked.base(batch), staged.base(batch)
-    assert relative(base.logits, reference.logits) <= bound
-    assert relative(base.activations, reference.activations) <= bound
+    assert_bases_agree(base, reference, bound)
     places = everywhere(base)
     for factor in (0.0, 0.5, 1.0, 2.0):
         slow = hooked.scaled_probability(reference, places, factor)[:, None]
@@ -60,8 +78,8 @@ def assert_forwards_agree(
     neuron = torch.arange(len(places[0])) * 7 % NEURONS
     slow = hooked.ablated_probability(reference, places, neuron)[:, None]
     assert relative(staged.ablated_probability(base, places, neuron)[:, None], slow) <= bound
-    slow = hooked.integrated_gradient(reference, places, RULE)
-    assert relative(staged.integrated_gradient(base, places, RULE), slow) <= bound
+    slow = integrated_gradient(hooked, reference, places)
+    assert relative(integrated_gradient(staged, base, places), slow) <= bound
 
 
 @pytest.mark.parametrize("layer", range(LAYERS))
@@ -109,7 +127,7 @@ def test_the_reference_equals_a_forward_pass_patched_by_hand(
         (gradient,) = torch.autograd.grad(probability(lambda _, path=path: path), path)
         total += weight * gradient
     torch.testing.assert_close(
-        hooked.integrated_gradient(base, places, RULE)[0], total, rtol=1e-9, atol=1e-12
+        integrated_gradient(hooked, base, places)[0], total, rtol=1e-9, atol=1e-12
     )
 
 
@@ -160,9 +178,9 @@ def test_some_places_alone_give_what_they_give_among_all(
     some = torch.rand(base.activations.shape[:2]) < 0.3
     some[3] = False
     assert 3 <= some.sum() < some.numel() / 2
-    all_of_them = staged.integrated_gradient(base, everywhere(base), RULE)
+    all_of_them = integrated_gradient(staged, base, everywhere(base))
     expected = all_of_them.view(*some.shape, NEURONS)[some]
-    ours = staged.integrated_gradient(base, Places.where(some), RULE)
+    ours = integrated_gradient(staged, base, Places.where(some))
     assert relative(ours, expected) <= 1e-11
 
 
@@ -173,7 +191,7 @@ def test_the_order_of_prompts_changes_nothing(encoder64: Encoder, encode: Callab
     results = []
     for some in (prompts, [prompts[i] for i in order]):
         base = staged.base(encoder64.batch(some))
-        gradient = staged.integrated_gradient(base, everywhere(base), RULE)
+        gradient = integrated_gradient(staged, base, everywhere(base))
         results.append(gradient.view(len(some), LAYERS, NEURONS))
     assert relative(results[1], results[0][order]) <= 1e-11
 
@@ -184,13 +202,14 @@ def test_a_prompt_alone_gives_what_it_gives_in_a_padded_batch(
     staged = StagedForward(encoder64, EVERYTHING)
     prompts = encode(encoder64)
     base = staged.base(encoder64.batch(prompts))
-    together = staged.integrated_gradient(base, everywhere(base), RULE).unflatten(0, (-1, LAYERS))
+    together = integrated_gradient(staged, base, everywhere(base)).unflatten(0, (-1, LAYERS))
     zero = staged.scaled_probability(base, everywhere(base), 0.0).view(-1, LAYERS)
     for number, prompt in enumerate(prompts):
         alone = staged.base(encoder64.batch([prompt]))
         places = everywhere(alone)
-        assert relative(alone.logits, base.logits[number : number + 1]) <= 1e-11
-        gradient = staged.integrated_gradient(alone, places, RULE)
+        for ours, expected in zip(alone.statistics, base.statistics, strict=True):
+            torch.testing.assert_close(ours[0], expected[number], rtol=1e-11, atol=1e-11)
+        gradient = integrated_gradient(staged, alone, places)
         assert relative(gradient, together[number]) <= 1e-11
         assert (
             relative(staged.scaled_probability(alone, places, 0.0)[None], zero[[number]]) <= 1e-11
@@ -211,24 +230,6 @@ def test_replacing_neurons_by_themselves_leaves_logits_equal_to_the_bit(
         short = hooked.logits(batch, {})
     assert torch.equal(plain, same)
     assert relative(short, plain) <= 1e-5
-
-
-@pytest.mark.parametrize("kept", ["mixers", "positionwise_head", "nothing"])
-def test_an_encoder_with_fewer_traits_gives_the_same_more_slowly(
-    encoder64: Encoder, encode: Callable, kept: str
-) -> None:
-    traits = encoder64.traits
-    assert traits.positionwise_head
-    assert len(traits.mixers) == LAYERS
-    fewer = replace(
-        encoder64,
-        traits=replace(
-            traits,
-            positionwise_head=kept == "positionwise_head",
-            mixers=traits.mixers if kept == "mixers" else (),
-        ),
-    )
-    assert_forwards_agree(fewer, encode(fewer))
 
 
 def test_a_changed_neuron_at_the_mask_leaves_the_other_prompts_of_the_batch_alone(
@@ -252,7 +253,7 @@ def test_attribution_leaves_the_model_as_it_was(
     before = fingerprint(encoder.model)
     staged = StagedForward(encoder, 64)
     base = staged.base(encoder.batch(encode(encoder)))
-    staged.integrated_gradient(base, everywhere(base), RULE)
+    integrated_gradient(staged, base, everywhere(base))
     assert fingerprint(encoder.model) == before
 
 
@@ -275,14 +276,15 @@ def test_an_exception_in_the_middle_of_a_climb_leaves_the_model_as_it_was(
 
     def climbs() -> None:
         for _ in range(4):
-            staged.integrated_gradient(base, everywhere(base), RULE)
+            integrated_gradient(staged, base, everywhere(base))
 
     with inner.register_forward_hook(out_of_memory), pytest.raises(torch.OutOfMemoryError):
         climbs()
     assert fingerprint(encoder.model) == before
     # And it still computes the same.
     again = StagedForward(encoder, EVERYTHING).base(encoder.batch(encode(encoder)))
-    assert torch.equal(again.logits, base.logits)
+    for ours, before in zip(again.statistics, base.statistics, strict=True):
+        assert torch.equal(ours, before)
 
 
 def test_a_mixed_precision_gradient_is_finite_and_near_float32(
@@ -291,10 +293,10 @@ def test_a_mixed_precision_gradient_is_finite_and_near_float32(
     batch = encoder.batch(encode(encoder))
     staged = StagedForward(encoder, EVERYTHING)
     base = staged.base(batch)
-    expected = staged.integrated_gradient(base, everywhere(base), RULE)
+    expected = integrated_gradient(staged, base, everywhere(base))
     with torch.autocast("cpu", torch.bfloat16):
         low = staged.base(batch)
-        gradient = staged.integrated_gradient(low, everywhere(low), RULE)
+        gradient = integrated_gradient(staged, low, everywhere(low))
         zero = staged.scaled_probability(low, everywhere(low), 0.0)
     assert gradient.dtype == zero.dtype == torch.float32
     assert gradient.isfinite().all()
@@ -315,10 +317,10 @@ def test_gradients_are_those_of_the_probability_not_of_its_logarithm(
     base = staged.base(batch)
     places = Places((torch.tensor([0]), torch.tensor([1])))
     at_one = quadrature("riemann_right", 1)  # the one node 1, weight 1
-    gradient = staged.integrated_gradient(base, places, at_one)[0]
+    gradient = integrated_gradient(staged, base, places, at_one)[0]
     step = 1e-5
     up = staged.scaled_probability(base, places, 1 + step)
     down = staged.scaled_probability(base, places, 1 - step)
     slope = ((up - down) / (2 * step)).item()
     assert (gradient @ base.activations[0, 1]).item() == pytest.approx(slope, rel=1e-6)
-    assert answer_probability(base.logits, batch.answer).item() != pytest.approx(1, abs=0.1)
+    assert base.statistics.probability.item() != pytest.approx(1, abs=0.1)

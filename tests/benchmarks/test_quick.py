@@ -1,0 +1,121 @@
+"""Each benchmark runs on a tiny encoder and gives what its table needs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """``quick("edit_speed", "--layers", "uniform")``: the cells that the script prints."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    kept = {path: path.read_bytes() for path in (BENCHMARKS / "results").glob("*.json")}
+
+    def run(name: str, *flags: str) -> dict[str, Any]:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", "--quick", *flags])
+        runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+        left, decoder, cells = capsys.readouterr().out.strip(), json.JSONDecoder(), {}
+        while left:
+            cell, end = decoder.raw_decode(left)
+            cells |= cell
+            left = left[end:].strip()
+        return cells
+
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    yield run
+    logger.setLevel(level)
+    assert kept == {path: path.read_bytes() for path in (BENCHMARKS / "results").glob("*.json")}
+
+
+def rows_of(cells: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of all cells; a cell's have the same columns, as its table needs."""
+    for cell in cells.values():
+        assert len({tuple(row) for row in cell["rows"]}) == 1
+        assert cell["machine"]["threads"] >= 1
+    return [row for cell in cells.values() for row in cell["rows"]]
+
+
+def test_attribution_speed_on_random_weights(quick: Any) -> None:
+    (cell,) = quick("attribution_speed").values()
+    errors = {row["rule"]: row["error_p95"] for row in rows_of({"": cell})}
+    assert len(errors) == 7
+    assert all(0 <= error < 0.01 for error in errors.values())
+    assert set(cell["largest_relative_difference"]) <= set(errors)
+
+
+@pytest.mark.slow
+def test_attribution_speed_on_trained_weights(quick: Any) -> None:
+    trained, equal = quick("attribution_speed", "--encoder", "embedded").values()
+    errors = {row["rule"]: row["error_p95"] for row in rows_of({"": trained})}
+    assert errors["adaptive, tolerance 0.1 %"] <= 0.001
+    assert errors["riemann_left, 20 nodes"] > errors["gauss_legendre, 10 nodes"]
+    for row in rows_of({"": equal}):
+        assert row["captum_error_p95"] <= row["error_p95"]
+        assert row["captum_steps"] < row["package_steps"]
+
+
+@pytest.mark.parametrize("rule", ["adaptive", "riemann_right", "gauss_legendre"])
+def test_matmul_rate(quick: Any, rule: str) -> None:
+    (row,) = rows_of(quick("matmul_rate", "--rule", rule))
+    # Torch counts no attention on the CPU, and some products are computed that needn't be.
+    ratio = row["counted_gflop_a_prompt"] / row["necessary_gflop_a_prompt"]
+    assert ratio == pytest.approx(1, abs=0.15)
+    assert 0 < row["share_of_rate"] < 1
+
+
+@pytest.mark.parametrize("layers", ["published", "uniform"])
+def test_edit_speed(quick: Any, layers: str) -> None:
+    (cell,) = quick("edit_speed", "--layers", layers).values()
+    package, own = rows_of({"": cell})
+    assert (package["code"], package["times_faster"]) == ("knowledge-neurons", 1)
+    assert own["code"] == "this project"
+    assert cell["largest_relative_difference"] < 1e-4
+
+
+@pytest.mark.slow
+def test_device_speed_on_the_cpu(quick: Any) -> None:
+    rows, projected, kernels = quick("device_speed", "--device", "cpu").values()
+    assert {row["precision"] for row in rows_of({"": rows})} == {"32-true", "bf16-mixed"}
+    assert all(row["jaccard_trained"] > 0.8 for row in rows["rows"])
+    assert rows["rows"][0]["jaccard_random"] == 1
+    for row in rows_of({"": projected}):
+        seconds = row["pararel_attribution_seconds"]
+        assert seconds * row["prompts_a_second"] == pytest.approx(253_448)
+    assert sum(row["share"] for row in rows_of({"": kernels})) > 0.5
+
+
+@pytest.mark.slow
+def test_scaling(quick: Any) -> None:
+    (cell,) = quick("scaling").values()
+    few, more = rows_of({"": cell})
+    assert few["groups"] < more["groups"]
+    assert few["seconds"] > 0
+    assert few["peak_mib"] > 100
+    assert len(cell["memory_growth"]) == 1
+
+
+@pytest.mark.slow
+def test_rank_scaling_by_the_model(quick: Any) -> None:
+    rows = rows_of(quick("rank_scaling"))
+    assert all(row["modelled"] for row in rows)
+    strong = [row["seconds"] for row in rows if row["scaling"] == "strong"]
+    assert strong == sorted(strong, reverse=True)
+    assert strong[0] > strong[-1]
+
+
+@pytest.mark.slow
+def test_rank_scaling_on_two_ranks(quick: Any) -> None:
+    rows = rows_of(quick("rank_scaling", "--devices", "2"))
+    assert [(row["scaling"], row["ranks"], row["modelled"]) for row in rows] == [
+        ("strong", 1, False), ("strong", 2, False), ("weak", 1, False), ("weak", 2, False),
+    ]  # fmt: skip

@@ -1,0 +1,65 @@
+"""The tables of the benchmarks' README are those of their results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+MACHINE = {"processor": "P", "threads": 2, "torch": "1"}
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from table import rendered
+
+    return rendered
+
+
+def test_the_readme_says_what_the_results_say(rendered: Any) -> None:
+    readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    assert rendered(readme, BENCHMARKS / "results") == readme
+
+
+def test_every_result_has_its_table() -> None:
+    readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    for path in (BENCHMARKS / "results").glob("*.json"):
+        assert f"<!-- {path.stem} -->\n" in readme
+
+
+def test_a_table_is_replaced_by_the_cells_of_its_file(rendered: Any, tmp_path: Path) -> None:
+    rows = [{"rule": "a", "seconds_each": 0.01234, "none": None, "count": 1200}]
+    cells = {"x, 8 tokens": {"machine": MACHINE, "rows": rows}}
+    (tmp_path / "speed.json").write_text(json.dumps(cells))
+    readme = "before\n<!-- speed -->\nold\n<!-- end -->\nafter\n"
+    once = rendered(readme, tmp_path)
+    assert once == (
+        "before\n<!-- speed -->\n\n**x, 8 tokens**\n\n"
+        "| rule | seconds each | none | count |\n| --- | ---: | ---: | ---: |\n"
+        "| a | 0.0123 | – | 1,200 |\n\nP, 2 threads; torch 1\n\n<!-- end -->\nafter\n"
+    )
+    assert rendered(once, tmp_path) == once
+
+
+def test_a_later_run_replaces_its_cell_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import setting
+
+    monkeypatch.setattr(setting, "RESULTS", tmp_path)
+    setting.keep("speed", "a", [{"seconds": 1}], quick=False)
+    setting.keep("speed", "b", [{"seconds": 2}], quick=False)
+    setting.keep("speed", "a", [{"seconds": 3}], quick=False)
+    setting.keep("speed", "b", [{"seconds": 4}], quick=True)
+    kept = json.loads((tmp_path / "speed.json").read_text())
+    assert {name: cell["rows"] for name, cell in kept.items()} == {
+        "a": [{"seconds": 3}],
+        "b": [{"seconds": 2}],
+    }
+    assert "threads" in kept["a"]["machine"]
+    assert '"seconds": 4' in capsys.readouterr().out

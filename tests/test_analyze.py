@@ -206,7 +206,7 @@ def test_help_and_print_config_show_every_flag_of_the_contract() -> None:
     config = yaml.safe_load(done.out)
     assert config["model"]["encoder"] == "embedded"
     assert config["model"]["rule"] == "adaptive"
-    assert config["model"]["tolerance"] == 0.01
+    assert config["model"]["tolerance"] == 0.001
     refine = {"threshold": 0.2, "share": 0.5, "inclusive": True}
     assert config["refine"] == refine | {"size": None, "neurons": None, "facts": None}
     edit = {"factors": [0.0, 2.0], "unrelated": "london", "others": 8, "control_seeds": 3}

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kn_lightning.report import canvas, change_figures, histogram_figures, neuron_figures
 from kn_lightning.report.captions import captions
@@ -28,6 +29,23 @@ def labels(figure: Figure) -> list[str]:
 def test_every_figure_of_a_rich_run_is_drawn_twice(rich_run: Path) -> None:
     drawn = {path.name for path in (rich_run / "figures").iterdir()}
     assert drawn == {f"{name}.{kind}" for name in ORDER for kind in ("png", "svg")}
+
+
+def test_a_figure_is_laid_out_once_for_both_of_its_files(
+    rich_numbers: Numbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid_out: list[Figure] = []
+    execute = ConstrainedLayoutEngine.execute
+
+    def counted(engine: ConstrainedLayoutEngine, figure: Figure) -> Any:
+        laid_out.append(figure)
+        return execute(engine, figure)
+
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", counted)
+    with canvas.style():
+        figure = neuron_figures.neurons_by_layer("", rich_numbers)
+        canvas.svg_and_png(figure)
+    assert laid_out == [figure]
 
 
 def test_published_counts_are_scaled_to_as_many_concepts(rich_numbers: Numbers) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import torch
+from torch import Tensor
 
 from kn_lightning.budget import RowBudget
 from kn_lightning.core.attribution import layer_attribution, neuron_attribution, path_rules
@@ -134,19 +135,16 @@ def _attributed(
     rules = path_rules(settings.rule, settings.nodes, settings.tolerance)
     with_slope = any(1.0 in rule.nodes for rule in rules)
     order: list[int] = []
-    parts: list[Attribution] = []
+    parts: list[list[Tensor]] = []
     for chunk in length_chunks(prompts, max(1, row_tokens // PROMPTS_SHARE)):
         base = forward.base(encoder.batch(prompts[i] for i in chunk), with_slope)
         part = layer_attribution(forward, base, rules, settings.tolerance)
         if settings.path == "neuron":
             part = neuron_attribution(forward, base, part, settings.candidates)
         order += chunk
-        parts.append(part)
+        parts.append([getattr(part, field.name).cpu() for field in fields(Attribution)])
     back = torch.tensor(order).argsort()
-    columns = (field.name for field in fields(Attribution))
-    return Attribution(
-        *(torch.cat([getattr(part, name).cpu() for part in parts])[back] for name in columns)
-    )
+    return Attribution(*(torch.cat(column)[back] for column in zip(*parts, strict=True)))
 
 
 def length_chunks(prompts: Sequence[EncodedPrompt], tokens: int) -> Iterator[list[int]]:

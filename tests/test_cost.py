@@ -207,8 +207,12 @@ def test_twenty_fixed_nodes_cost_what_is_needed(
     def run() -> None:
         attribute_encoded(encoder, prompts, settings)
 
-    # One climb for P without the layer's neurons, and one for all nodes of all layers.
-    assert climbs(run) == [[PROMPTS] * LAYERS, [20 * PROMPTS] * LAYERS]
+    # P without the layer's neurons, and then all nodes of all layers, in as many climbs as keep the
+    # slopes of a rule with many nodes from piling up.
+    starts = climbs(run)
+    assert starts[0] == [PROMPTS] * LAYERS
+    assert summed(starts) == [21 * PROMPTS] * LAYERS
+    assert len(starts) <= 3
     rows = [20 * row(layer, gradient=True) + row(layer, gradient=False) for layer in range(LAYERS)]
     needed = base(gradient=False) + sum(rows) + LAYERS * 2 * HIDDEN * NEURONS
     assert_cost("gauss_legendre", run, PROMPTS * needed)

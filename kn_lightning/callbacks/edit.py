@@ -137,7 +137,7 @@ class EditCallback(Callback):
     def _table(
         self, rows: Sequence[EditRow], before: Sequence[Measured], after: Sequence[Measured]
     ) -> pa.Table:
-        words = {m.argmax: self._encoder.token(m.argmax) for m in {*before, *after}}
+        words = {i: self._encoder.token(i) for i in {m.argmax for m in [*before, *after]}}
         return pa.table(
             {
                 "concept": [row.concept for row in rows],

@@ -7,6 +7,7 @@ decided here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
 from typing import Generic
@@ -24,13 +25,22 @@ from kn_lightning.core.quadrature import (
 )
 from kn_lightning.schema import Attribution
 
+_TOGETHER = 16
+"""Points of a path that are computed together on average, whatever the rule's nodes."""
+
 
 class _Path(Generic[Base]):
-    """Slopes along the paths of all layers, each computed once however many rules ask for it."""
+    """Slopes along the paths of all layers, each computed once however many rules ask for it.
 
-    def __init__(self, forward: Forward[Base], base: Base) -> None:
+    Those of a node that one rule alone has are summed up and forgotten.
+    """
+
+    def __init__(self, forward: Forward[Base], base: Base, rules: Sequence[Quadrature]) -> None:
         self._forward, self._base = forward, base
+        nodes = Counter(node for rule in rules for node in rule.nodes.tolist())
+        self._shared = {node for node, count in nodes.items() if count > 1}
         self._everywhere = torch.ones_like(base.activations[..., 0], dtype=torch.bool)
+        self._passing = torch.zeros_like(self._everywhere, dtype=torch.long)
         self._gradient: dict[float, Tensor] = {}
         self._known: dict[float, Tensor] = {}
         if base.end_gradient is not None:
@@ -49,11 +59,28 @@ class _Path(Generic[Base]):
 
     def integral(self, rule: Quadrature, places: Tensor) -> Tensor:
         """``[N, I]``: sum of weight * dP/dw at node over the rule, where ``places`` ``[B, L]``."""
-        self._extend(rule.nodes.tolist(), places)
+        weights = dict(zip(*map(Tensor.tolist, rule), strict=True))
+        kept = [node for node in weights if node in self._shared or node in self._known]
+        passing = {node: weight for node, weight in weights.items() if node not in kept}
+        self._extend(kept, places)
         chosen = Places.where(places)
-        nodes = zip(*map(Tensor.tolist, rule), strict=True)
-        parts = (weight * self._gradient[node][chosen] for node, weight in nodes)
+        parts = [weights[node] * self._gradient[node][chosen] for node in kept]
+        if passing:
+            parts.append(self._summed(passing, chosen))
+            self._passing += len(passing) * places
         return self._forward.neuron_gradient(self._base, chosen, reduce(torch.add, parts))
+
+    def _summed(self, weights: dict[float, float], places: Places) -> Tensor:
+        """``[N, D]``: sum of weight * slope over nodes, some places at a time."""
+        found: list[Tensor] = []
+        size = max(1, _TOGETHER * self._everywhere.numel() // len(weights))
+        for some in zip(*(part.split(size) for part in places), strict=True):
+            points = [self._points(Places(some), node) for node in weights]
+            joined = Points(*map(torch.cat, zip(*points, strict=True)))
+            gradient = self._forward.slope(self._base, joined).gradient
+            parts = gradient.unflatten(0, (len(weights), -1))
+            found.append(torch.tensordot(parts.new_tensor([*weights.values()]), parts, 1))
+        return torch.cat(found)
 
     def _points(self, places: Places, node: float) -> Points:
         return Points.of(places, node, self._base.statistics.probability.dtype)
@@ -78,7 +105,7 @@ class _Path(Generic[Base]):
 
     def evaluations(self) -> Tensor:
         """Slopes known of each path, ``[B, L]``."""
-        return torch.stack([*self._known.values()]).sum(0)
+        return sum(self._known.values(), self._passing)
 
 
 def path_rules(rule: str, nodes: int | None, tolerance: float) -> list[Quadrature]:
@@ -103,7 +130,7 @@ def layer_attribution(
             held to the half.
     """
     statistics = base.statistics
-    path = _Path(forward, base)
+    path = _Path(forward, base, rules)
     total = statistics.probability[:, None] - path.probability_at_zero(rules[0])
 
     # Below this the residual is rounding, and more nodes don't help: hidden states of half

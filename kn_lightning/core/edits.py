@@ -105,7 +105,7 @@ def random_neurons(
     drawn: list[Neuron] = []
     for layer, count in sorted(Counter(neuron.layer for neuron in set(neurons)).items()):
         taken = [neuron.neuron for neuron in neurons if neuron.layer == layer]
-        free = np.setdiff1d(np.arange(n_neurons), taken)
+        free = np.delete(np.arange(n_neurons), taken)
         indices = generator.choice(free, size=min(count, len(free)), replace=False)
         drawn += [Neuron(layer, int(index)) for index in np.sort(indices)]
     return drawn

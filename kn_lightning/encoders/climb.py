@@ -174,9 +174,12 @@ class Climb:
         """A layer's arguments for rows: what the base pass gave, of each row's own prompt."""
         call, prompt = self._calls[layer], self._rows.prompt[rows]
         leaves = list(call.leaves)
+        n_prompts = len(leaves[call.hidden_leaf])
         for i, axis in enumerate(self._traits.batch_axes[layer]):
             # A mask that is the same for all prompts may come with a batch axis of length 1.
-            if axis is not None and isinstance(leaves[i], Tensor) and leaves[i].shape[axis] > 1:
+            if axis is None or not isinstance(leaves[i], Tensor):
+                continue
+            if leaves[i].shape[axis] == n_prompts:
                 leaves[i] = leaves[i].index_select(axis, prompt)
         leaves[call.hidden_leaf] = hidden
         return tree_unflatten(leaves, call.structure)

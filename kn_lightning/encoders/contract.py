@@ -73,7 +73,7 @@ def verified_traits(encoder: Encoder) -> Traits:
         positionwise_head=_positionwise(encoder, batch, plain),
         batch_axes=_batch_axes(encoder, batch),
     )
-    decoded = replace(slow, decoder=_decoder(encoder))
+    decoded = replace(slow, decoder=_decoder(encoder, batch))
     trouble: str | None = None
     for traits in (*_fast_traits(encoder, decoded, batch), decoded, slow):
         trouble = _disagreement(encoder, traits, batch)
@@ -123,10 +123,15 @@ def _batch_axes(encoder: Encoder, batch: TokenBatch) -> tuple[tuple[int | None, 
     )
 
 
-def _decoder(encoder: Encoder) -> nn.Linear | None:
-    """The vocabulary's linear map, as transformers knows it."""
+def _decoder(encoder: Encoder, batch: TokenBatch) -> nn.Linear | None:
+    """The vocabulary's linear map, as transformers knows it, where its outputs are the logits."""
     decoder = encoder.model.get_output_embeddings()
-    return decoder if isinstance(decoder, nn.Linear) else None
+    if not isinstance(decoder, nn.Linear):
+        return None
+    outputs: list[Tensor] = []
+    with forward_hooks([(decoder, lambda _, __, output: outputs.append(output))]), torch.no_grad():
+        logits = encoder.logits(batch)
+    return decoder if len(outputs) == 1 and torch.equal(outputs[0], logits) else None
 
 
 def _fast_traits(encoder: Encoder, traits: Traits, batch: TokenBatch) -> Iterator[Traits]:
@@ -137,7 +142,7 @@ def _fast_traits(encoder: Encoder, traits: Traits, batch: TokenBatch) -> Iterato
         tried = replace(traits, mixers=mixers)
         try:
             entries, mask_maps = _maps(encoder, mixers, batch)
-        except (RuntimeError, ValueError, IndexError, TypeError):
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
             entries, mask_maps = (), ()
         if entries or mask_maps:
             yield replace(tried, entries=entries, mask_maps=mask_maps)
@@ -183,14 +188,14 @@ def _maps(
         def keep(module: nn.Module, _: Any, output: Any) -> Any:
             hidden = hidden_of(output)
             if module is changed:
-                hidden = hidden + where[..., None].to(hidden.dtype)
+                hidden = hidden + _bump(where, hidden)
             outputs[module] = hidden
             return with_hidden(output, hidden)
 
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             leaves, structure = tree_flatten((args, kwargs))
             place = next(i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor))
-            leaves[place] = leaves[place] + where[..., None].to(leaves[place].dtype)
+            leaves[place] = leaves[place] + _bump(where, leaves[place])
             return tree_unflatten(leaves, structure)
 
         entering = [(layer, enter)] if changed is layer else []
@@ -219,6 +224,12 @@ def _maps(
     return every, tuple(mask_maps)  # type: ignore[return-value]
 
 
+def _bump(where: Tensor, hidden: Tensor) -> Tensor:
+    """A change of hidden states ``where`` ``[B, T]``; no constant, which a norm would take out."""
+    wave = torch.arange(hidden.shape[-1], device=hidden.device).cos()
+    return where[..., None] * wave.to(hidden.dtype)
+
+
 def _disagreement(encoder: Encoder, traits: Traits, batch: TokenBatch) -> str | None:
     """What differs between the staged forward and the hooked reference, if anything."""
     staged = StagedForward(replace(encoder, traits=traits), _ROW_TOKENS)
@@ -237,9 +248,9 @@ def _disagreement(encoder: Encoder, traits: Traits, batch: TokenBatch) -> str | 
             return "probabilities after a change"
         ends = Places(part[[0, last]] for part in places)
         for node in (0.5, 1.0):
-            slope = hooked.slope(reference, Points.of(ends, node)).gradient
+            slope = hooked.slope(reference, Points.of(ends, node, base.dtype)).gradient
             ours_there = (
-                staged.slope(ours, Points.of(ends, node)).gradient
+                staged.slope(ours, Points.of(ends, node, base.dtype)).gradient
                 if node < 1 or ours.end_gradient is None
                 else ours.end_gradient[ends]
             )

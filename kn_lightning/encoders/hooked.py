@@ -42,7 +42,7 @@ def rows_of(batch: TokenBatch, prompt: Tensor) -> TokenBatch:
 
 
 class HookedForward:
-    """:class:`~kn_lightning.core.attribution.Forward` by full forward passes."""
+    """:class:`~kn_lightning.core.forward.Forward` by full forward passes."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
@@ -100,7 +100,7 @@ class HookedForward:
         if not with_slope:
             return base
         everywhere = Places.where(torch.ones_like(activations[..., 0]))
-        ends = self.slope(base, Points.of(everywhere, 1.0)).gradient
+        ends = self.slope(base, Points.of(everywhere, 1.0, activations.dtype)).gradient
         return replace(base, end_gradient=ends.unflatten(0, activations.shape[:2]))
 
     def _probability(self, base: BasePass, layer: int, prompt: Tensor, neurons: Tensor) -> Tensor:

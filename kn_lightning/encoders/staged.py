@@ -7,7 +7,7 @@ row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -91,22 +91,20 @@ class StagedForward:
                 hidden = at_mask(hidden, batch.mask_position)[:, None]
             read = self._read(calls, batch, hidden)
             end_gradient = self._end_gradient(calls, read, batch) if with_slope else None
-        with torch.no_grad():  # the decoder's weights may ask for gradients, as in training
-            statistics = self._statistics(read, batch.answer)
         return StagedBase(
             batch,
             torch.stack(neurons, 1),
-            statistics,
+            self._statistics(read, batch.answer),
             end_gradient,
             [call.detached() for call in calls],
         )
 
     def _end_gradient(self, calls: list[LayerCall], read: Tensor, batch: TokenBatch) -> Tensor:
         """``[B, L, H]``: one backward through a base pass with its graph."""
-        probability = self._probability(read, batch.answer).sum()
-        slopes = torch.autograd.grad(probability, [call.projected for call in calls])
+        probability = self._probability(read, batch.answer)
+        slopes, scale = _log_slopes(probability, [call.projected for call in calls])
         at_masks = [at_mask(slope, batch.mask_position) for slope in slopes]
-        return torch.stack(at_masks, 1).to(_wide(read))
+        return torch.stack(at_masks, 1).to(_wide(read)) * scale[:, None, None]
 
     @torch.no_grad()  # but for the climb itself: no graph of the parameters is kept
     def slope(self, base: StagedBase, points: Points) -> Slope:
@@ -120,7 +118,8 @@ class StagedForward:
             with torch.enable_grad():
                 read = self._climbed(base, rows)
                 found = self._probability(read, base.batch.answer[rows.prompt])
-                (gradient[chunk],) = torch.autograd.grad(found.sum(), rows.projected)
+                (slope,), scale = _log_slopes(found, [rows.projected])
+            gradient[chunk] = slope * scale[:, None]
             probability[chunk] = found.detach()
         return Slope(probability, gradient)
 
@@ -268,6 +267,7 @@ class StagedForward:
             read.to(_wide(read)), Decoder(decoder.weight, decoder.bias), answer
         )
 
+    @torch.no_grad()  # the decoder's weights may ask for gradients, as in training
     def _statistics(self, read: Tensor, answer: Tensor) -> AnswerStatistics:
         decoder = self.encoder.traits.decoder
         if decoder is None:
@@ -275,6 +275,17 @@ class StagedForward:
         return decoded_statistics(
             read.to(_wide(read)), Decoder(decoder.weight, decoder.bias), answer
         )
+
+
+def _log_slopes(probability: Tensor, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Gradients of P / scale by ``inputs``, and the scale ``[R]``, near P.
+
+    A small P's own gradient would underflow on its way back through layers in half precision.
+    """
+    # A power of two, near P: it rounds nothing.
+    smallest = torch.finfo(probability.dtype).tiny
+    scale = probability.detach().clamp_min(smallest).log2().floor().exp2()
+    return torch.autograd.grad(probability, inputs, 1 / scale), scale
 
 
 def _wide(tensor: Tensor) -> torch.dtype:

@@ -259,22 +259,21 @@ class StagedForward:
                 (read,) = reached.args
         return at_mask(read, batch.mask_position)
 
-    def _probability(self, read: Tensor, answer: Tensor) -> Tensor:
+    @property
+    def _decoder(self) -> Decoder | None:
         decoder = self.encoder.traits.decoder
-        if decoder is None:
+        return None if decoder is None else Decoder(decoder.weight, decoder.bias)
+
+    def _probability(self, read: Tensor, answer: Tensor) -> Tensor:
+        if self._decoder is None:
             return answer_probability(read, answer)
-        return decoded_probability(
-            read.to(_wide(read)), Decoder(decoder.weight, decoder.bias), answer
-        )
+        return decoded_probability(read.to(_wide(read)), self._decoder, answer)
 
     @torch.no_grad()  # the decoder's weights may ask for gradients, as in training
     def _statistics(self, read: Tensor, answer: Tensor) -> AnswerStatistics:
-        decoder = self.encoder.traits.decoder
-        if decoder is None:
+        if self._decoder is None:
             return answer_statistics(read, answer)
-        return decoded_statistics(
-            read.to(_wide(read)), Decoder(decoder.weight, decoder.bias), answer
-        )
+        return decoded_statistics(read.to(_wide(read)), self._decoder, answer)
 
 
 def _log_slopes(probability: Tensor, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:

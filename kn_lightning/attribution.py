@@ -18,7 +18,7 @@ from kn_lightning.errors import InputError
 from kn_lightning.schema import Attribution, EncodedPrompt, Prompt, Skipped
 
 PATHS = ("layer", "neuron")
-PROMPTS_SHARE = 8
+PROMPTS_SHARE = 4
 """A base pass has this part of a climb's tokens: each of its prompts becomes many rows."""
 
 
@@ -33,7 +33,8 @@ class AttributionSettings:
         path: ``layer`` (all neurons of a layer grow together) or ``neuron`` (exact ablation of
             candidates).
         candidates: neurons of a prompt that ``path=neuron`` ablates.
-        row_tokens: rows x tokens computed together at the most; None fits them to the memory.
+        row_tokens: rows x tokens computed together, of rows that climb all layers (those that start
+            higher count by the layers above them); None fits them to the memory.
 
     Raises:
         InputError: settings that don't go together.

@@ -13,14 +13,14 @@ from kn_lightning.encoders.encoder import Encoder
 
 T = TypeVar("T")
 
-_CPU_BYTES = 1 << 29
-"""Larger batches than this make a CPU no faster."""
+_CPU_BYTES, _CPU_ROW_TOKENS = 1 << 30, 1 << 12
+"""Larger batches than these make a CPU no faster."""
 
 _log = logging.getLogger(__name__)
 
 
 class RowBudget:
-    """Rows x tokens of one climb at the most.
+    """Rows x tokens of one climb through all layers; rows that start higher count for less.
 
     Args:
         row_tokens: to begin with.
@@ -65,10 +65,10 @@ def fitting_row_tokens(encoder: Encoder) -> int:
     structure = encoder.structure
     # Kept for the backward of one token in one layer: the activation function's input (I),
     # queries, keys, values, attention output and the inputs of two norms and two sums (about 9 H).
-    # A row runs through half of the layers on average, and a layer's own outputs come on top.
+    # A layer's own outputs come on top.
     kept = structure.n_neurons + 9 * structure.hidden_size
-    per_token = 4 * (kept * structure.n_layers // 2 + 2 * kept)
-    return max(256, _free_bytes(encoder.device) // per_token)
+    fitting = _free_bytes(encoder.device) // (4 * kept * (structure.n_layers + 2))
+    return max(256, fitting if encoder.device.type == "cuda" else min(fitting, _CPU_ROW_TOKENS))
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -40,7 +40,8 @@ class MaskedLanguageModel(LightningModule):
         path: ``layer`` scales all neurons of a layer together; ``neuron`` ablates each prompt's
             best neurons one by one, exactly.
         candidates: how many neurons of a prompt ``path=neuron`` ablates.
-        row_tokens: rows x tokens computed together at the most; fitted to the memory unless told.
+        row_tokens: rows x tokens computed together, of rows that climb all layers; fitted to the
+            memory unless told.
         learning_rate: of AdamW, at its peak.
         weight_decay: of AdamW.
         warmup_steps: steps of linear warm-up; the rate then falls linearly to 0 at the last step.

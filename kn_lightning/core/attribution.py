@@ -92,10 +92,7 @@ class _Path(Generic[Base]):
         if not sum(sizes):
             return
         points = Points(*map(torch.cat, zip(*parts, strict=True)))
-        # Prompt after prompt, so that what is computed together starts at many layers.
-        order = points.prompt.argsort(stable=True)
-        found = self._forward.slope(self._base, Points(*(part[order] for part in points))).gradient
-        gradient = torch.empty_like(found).index_put((order,), found)
+        gradient = self._forward.slope(self._base, points).gradient
         for (node, mask), part in zip(missing.items(), gradient.split(sizes), strict=True):
             if node not in self._known:
                 self._known[node] = torch.zeros_like(mask)

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from kn_lightning.core.edits import RowEdits
 from kn_lightning.core.forward import Places, Points, TokenBatch
@@ -20,13 +19,9 @@ from kn_lightning.core.probabilities import answer_statistics
 from kn_lightning.encoders.calls import recorded_calls
 from kn_lightning.encoders.encoder import Encoder, Traits
 from kn_lightning.encoders.hooked import HookedForward, rows_of
+from kn_lightning.encoders.mixers import known_maps, mixer_names
 from kn_lightning.encoders.staged import StagedForward
-from kn_lightning.encoders.surgery import (
-    forward_hooks,
-    forward_pre_hooks,
-    hidden_of,
-    with_hidden,
-)
+from kn_lightning.encoders.surgery import forward_hooks
 from kn_lightning.errors import InputError
 
 _ROW_TOKENS = 1 << 12
@@ -136,98 +131,17 @@ def _decoder(encoder: Encoder, batch: TokenBatch) -> nn.Linear | None:
 
 def _fast_traits(encoder: Encoder, traits: Traits, batch: TokenBatch) -> Iterator[Traits]:
     """Guesses at mixers with their maps, the one that saves most first."""
-    for name in _mixer_candidates(encoder, batch):
+    for name in mixer_names(encoder, batch):
         layers = encoder.structure.layers
         mixers = tuple(layer.get_submodule(name) for layer in layers)
         tried = replace(traits, mixers=mixers)
         try:
-            entries, mask_maps = _maps(encoder, mixers, batch)
+            entries, mask_maps = known_maps(encoder, mixers, batch)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
             entries, mask_maps = (), ()
         if entries or mask_maps:
             yield replace(tried, entries=entries, mask_maps=mask_maps)
         yield tried
-
-
-def _mixer_candidates(encoder: Encoder, batch: TokenBatch) -> Iterator[str]:
-    """Children of the layers that give hidden states, in the order in which they run."""
-    first = encoder.structure.layers[0]
-    outputs: list[tuple[str, Any]] = []
-
-    def keep(name: str) -> Any:
-        return lambda _, __, output: outputs.append((name, output))
-
-    children = [(child, keep(name)) for name, child in first.named_children()]
-    with forward_hooks(children), torch.no_grad():
-        encoder.logits(batch)
-    shape = (*batch.input_ids.shape, encoder.structure.hidden_size)
-    for name, output in outputs:
-        if hidden_of(output).shape == shape and all(
-            hasattr(layer, name) for layer in encoder.structure.layers
-        ):
-            yield name
-
-
-def _maps(
-    encoder: Encoder, mixers: tuple[nn.Module, ...], batch: TokenBatch
-) -> tuple[tuple[tuple[nn.Linear, ...], ...], tuple[nn.Linear, ...]]:
-    """Linear maps of the mixers, found by trying: a layer's entries, and the last one's mask maps.
-
-    Entries see each position alone; what mask maps give elsewhere doesn't reach the mask.
-    """
-    layer, mixer = encoder.structure.layers[-1], mixers[-1]
-    linear = {name: m for name, m in mixer.named_modules() if isinstance(m, nn.Linear)}
-    rows = torch.arange(len(batch.answer), device=batch.answer.device)
-    elsewhere = torch.ones_like(batch.input_ids, dtype=torch.bool)
-    elsewhere[rows, batch.mask_position] = False
-
-    def run(changed: nn.Module | None, where: Tensor) -> dict[nn.Module, Tensor]:
-        """Outputs of all maps and of the mixer, one module's input or output changed somewhere."""
-        outputs: dict[nn.Module, Tensor] = {}
-
-        def keep(module: nn.Module, _: Any, output: Any) -> Any:
-            hidden = hidden_of(output)
-            if module is changed:
-                hidden = hidden + _bump(where, hidden)
-            outputs[module] = hidden
-            return with_hidden(output, hidden)
-
-        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            leaves, structure = tree_flatten((args, kwargs))
-            place = next(i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor))
-            leaves[place] = leaves[place] + _bump(where, leaves[place])
-            return tree_unflatten(leaves, structure)
-
-        entering = [(layer, enter)] if changed is layer else []
-        hooks = [(module, keep) for module in (*linear.values(), mixer)]
-        with torch.no_grad(), forward_pre_hooks(entering), forward_hooks(hooks):
-            encoder.logits(batch)
-        return outputs
-
-    plain, behind_mask = run(None, elsewhere), run(layer, ~elsewhere)
-    positions = {
-        name: module
-        for name, module in linear.items()
-        if module in plain and plain[module].shape[:2] == elsewhere.shape
-    }
-    entries = [
-        name
-        for name, module in positions.items()
-        if torch.equal(plain[module][elsewhere], behind_mask[module][elsewhere])
-    ]
-    mask_maps = [
-        module
-        for module in positions.values()
-        if torch.equal(plain[mixer][~elsewhere], run(module, elsewhere)[mixer][~elsewhere])
-    ]
-    every = tuple(tuple(m.get_submodule(name) for name in entries) for m in mixers)
-    return every, tuple(mask_maps)  # type: ignore[return-value]
-
-
-def _bump(where: Tensor, hidden: Tensor) -> Tensor:
-    """A change of hidden states ``where`` ``[B, T]``; no constant, which a norm would take out."""
-    wave = torch.arange(hidden.shape[-1], device=hidden.device).cos()
-    return where[..., None] * wave.to(hidden.dtype)
 
 
 def _disagreement(encoder: Encoder, traits: Traits, batch: TokenBatch) -> str | None:

@@ -17,24 +17,12 @@ from torch import Tensor, nn
 
 from kn_lightning.core.edits import RowEdits
 from kn_lightning.core.forward import BasePass, Places, Points, Slope, TokenBatch
-from kn_lightning.core.probabilities import (
-    AnswerStatistics,
-    Decoder,
-    answer_probability,
-    answer_statistics,
-    decoded_probability,
-    decoded_statistics,
-)
+from kn_lightning.core.probabilities import AnswerStatistics
 from kn_lightning.encoders.calls import LayerCall, recorded_calls
 from kn_lightning.encoders.climb import Climb, Rows, change_of_output
+from kn_lightning.encoders.head import Head, Reached
 from kn_lightning.encoders.hooked import at_mask, rows_of
-from kn_lightning.encoders.surgery import (
-    forward_hooks,
-    forward_pre_hooks,
-    hidden_of,
-    replaced_forward,
-    with_hidden,
-)
+from kn_lightning.encoders.surgery import forward_hooks, forward_pre_hooks, hidden_of
 
 if TYPE_CHECKING:
     from kn_lightning.encoders.encoder import Encoder
@@ -47,21 +35,18 @@ class StagedBase(BasePass):
     calls: list[LayerCall]
 
 
-class _Reached(Exception):
-    """Carries what was computed out of a model, of which nothing more is needed."""
-
-
 class StagedForward:
     """:class:`~kn_lightning.core.forward.Forward` by climbs.
 
     Args:
         encoder: an encoder with verified traits.
-        row_tokens: rows x tokens of one climb at the most; what is beyond waits for the next.
+        row_tokens: rows x tokens of one climb through all layers; what is beyond waits for the next.
     """
 
     def __init__(self, encoder: Encoder, row_tokens: int) -> None:
         self.encoder = encoder
         self.row_tokens = row_tokens
+        self._head = Head(encoder)
 
     def base(self, batch: TokenBatch, with_slope: bool = False) -> StagedBase:
         """Run the untouched encoder and remember each layer's call."""
@@ -75,7 +60,7 @@ class StagedForward:
             neurons.append(at_mask(args[0].detach(), batch.mask_position))
 
         def stop(*_: Any) -> None:
-            raise _Reached
+            raise Reached
 
         with torch.set_grad_enabled(with_slope):
             with ExitStack() as stack:
@@ -84,40 +69,40 @@ class StagedForward:
                 calls = stack.enter_context(recorded_calls(self.encoder))
                 stack.enter_context(forward_pre_hooks([(module, keep) for module in projections]))
                 stack.enter_context(forward_hooks([(self.encoder.structure.layers[-1], stop)]))
-                stack.enter_context(suppress(_Reached))
+                stack.enter_context(suppress(Reached))
                 self.encoder.logits(batch)
             hidden = hidden_of(calls[-1].output)
             if self.encoder.traits.positionwise_head:
                 hidden = at_mask(hidden, batch.mask_position)[:, None]
-            read = self._read(calls, batch, hidden)
-            end_gradient = self._end_gradient(calls, read, batch) if with_slope else None
+            features = self._head.features(calls, batch, hidden)
+            end_gradient = self._end_gradient(calls, features, batch) if with_slope else None
         return StagedBase(
             batch,
             torch.stack(neurons, 1),
-            self._statistics(read, batch.answer),
+            self._head.statistics(features, batch.answer),
             end_gradient,
             [call.detached() for call in calls],
         )
 
-    def _end_gradient(self, calls: list[LayerCall], read: Tensor, batch: TokenBatch) -> Tensor:
+    def _end_gradient(self, calls: list[LayerCall], features: Tensor, batch: TokenBatch) -> Tensor:
         """``[B, L, H]``: one backward through a base pass with its graph."""
-        probability = self._probability(read, batch.answer)
+        probability = self._head.probability(features, batch.answer)
         slopes, scale = _log_slopes(probability, [call.projected for call in calls])
         at_masks = [at_mask(slope, batch.mask_position) for slope in slopes]
-        return torch.stack(at_masks, 1).to(_wide(read)) * scale[:, None, None]
+        return torch.stack(at_masks, 1).to(scale.dtype) * scale[:, None, None]
 
     @torch.no_grad()  # but for the climb itself: no graph of the parameters is kept
     def slope(self, base: StagedBase, points: Points) -> Slope:
         """P and its gradient by what the layer's neurons' map gives."""
-        wide = base.statistics.probability
-        probability = wide.new_empty(len(points.layer))
-        gradient = wide.new_empty(len(points.layer), self.encoder.structure.hidden_size)
+        known = base.statistics.probability
+        probability = known.new_empty(len(points.layer))
+        gradient = known.new_empty(len(points.layer), self.encoder.structure.hidden_size)
         for chunk in self._chunks(base, points.layer):
             rows = self._scaled(base, Points(*(part[chunk] for part in points)))
             rows.projected.requires_grad_(True)
             with torch.enable_grad():
-                read = self._climbed(base, rows)
-                found = self._probability(read, base.batch.answer[rows.prompt])
+                features = self._climbed(base, rows)
+                found = self._head.probability(features, base.batch.answer[rows.prompt])
                 (slope,), scale = _log_slopes(found, [rows.projected])
             gradient[chunk] = slope * scale[:, None]
             probability[chunk] = found.detach()
@@ -135,13 +120,13 @@ class StagedForward:
     @torch.no_grad()
     def scaled_probability(self, base: StagedBase, places: Places, factor: float) -> Tensor:
         """``[N]``: P with all neurons of a place times ``factor``."""
-        wide = base.statistics.probability
-        points = Points.of(places, factor, wide.dtype)
-        probability = wide.new_empty(len(points.layer))
+        known = base.statistics.probability
+        points = Points.of(places, factor, known.dtype)
+        probability = known.new_empty(len(points.layer))
         for chunk in self._chunks(base, points.layer):
             rows = self._scaled(base, Points(*(part[chunk] for part in points)))
-            read = self._climbed(base, rows)
-            probability[chunk] = self._probability(read, base.batch.answer[rows.prompt])
+            features = self._climbed(base, rows)
+            probability[chunk] = self._head.probability(features, base.batch.answer[rows.prompt])
         return probability
 
     def ablated_probability(self, base: StagedBase, places: Places, neuron: Tensor) -> Tensor:
@@ -171,16 +156,25 @@ class StagedForward:
             mine = place[edits.row] >= 0
             part = RowEdits(place[edits.row[mine]], *(column[mine] for column in edits[1:]))
             rows = self._edited(base, prompt[chunk], start[chunk], part)
-            found = self._statistics(self._climbed(base, rows), base.batch.answer[rows.prompt])
+            found = self._head.statistics(self._climbed(base, rows), base.batch.answer[rows.prompt])
             for result, column in zip(results, found, strict=True):
                 result[chunk] = column
         return results
 
     def _chunks(self, base: StagedBase, layer: Tensor) -> Iterator[Tensor]:
-        """Indices of rows that fit into one climb, ascending by the layer they start at."""
-        size = max(1, self.row_tokens // base.batch.input_ids.shape[1])
-        for start in range(0, len(layer), size):
-            yield start + layer[start : start + size].argsort(stable=True)
+        """Indices of the rows of each climb, ascending by the layer they start at.
+
+        A row takes time and memory by the layers above its own. Rows that start near each other
+        climb together: few products of a small number of rows.
+        """
+        n_layers = self.encoder.structure.n_layers
+        order = layer.argsort(stable=True)
+        above = n_layers - layer[order]
+        upto = above.cumsum(0)
+        total = int(upto[-1]) if len(upto) else 0
+        n_chunks = -(-total * base.batch.input_ids.shape[1] // (self.row_tokens * n_layers))
+        number = (upto - above) * n_chunks // max(1, total)
+        yield from order.split(number.unique_consecutive(return_counts=True)[1].tolist())
 
     def _rows(
         self, base: StagedBase, prompt: Tensor, layer: Tensor, change: Callable[..., Tensor]
@@ -228,52 +222,9 @@ class StagedForward:
         return replace(rows, edits=RowEdits(*(column[~first] for column in edits)))
 
     def _climbed(self, base: StagedBase, rows: Rows) -> Tensor:
-        """What the decoder is given in each row, see :meth:`_read`."""
+        """What the decoder is given in each row, see :meth:`Head.features`."""
         hidden = Climb(self.encoder, base.calls, rows).top()
-        return self._read(base.calls, rows_of(base.batch, rows.prompt), hidden)
-
-    def _read(self, calls: list[LayerCall], batch: TokenBatch, hidden: Tensor) -> Tensor:
-        """What the decoder is given at the mask ``[R, D]``; without a decoder, logits ``[R, V]``.
-
-        The model runs once more, its layers giving ``hidden``, and in its own precision: rounding
-        to half precision would be felt in every probability.
-        """
-        decoder = self.encoder.traits.decoder
-        if self.encoder.traits.positionwise_head:
-            batch = rows_of(batch, torch.zeros_like(batch.answer[:1]))
-        hidden = hidden.to(self.encoder.model.dtype)
-
-        def stop(features: Tensor) -> None:
-            raise _Reached(features)
-
-        with ExitStack() as stack:
-            stack.enter_context(torch.autocast(hidden.device.type, enabled=False))
-            for layer, call in zip(self.encoder.structure.layers, calls, strict=True):
-                output = with_hidden(call.output, hidden)
-                stack.enter_context(replaced_forward(layer, lambda *_, output=output, **__: output))
-            if decoder is not None:
-                stack.enter_context(replaced_forward(decoder, stop))
-            try:
-                read = self.encoder.logits(batch)
-            except _Reached as reached:
-                (read,) = reached.args
-        return at_mask(read, batch.mask_position)
-
-    @property
-    def _decoder(self) -> Decoder | None:
-        decoder = self.encoder.traits.decoder
-        return None if decoder is None else Decoder(decoder.weight, decoder.bias)
-
-    def _probability(self, read: Tensor, answer: Tensor) -> Tensor:
-        if self._decoder is None:
-            return answer_probability(read, answer)
-        return decoded_probability(read.to(_wide(read)), self._decoder, answer)
-
-    @torch.no_grad()  # the decoder's weights may ask for gradients, as in training
-    def _statistics(self, read: Tensor, answer: Tensor) -> AnswerStatistics:
-        if self._decoder is None:
-            return answer_statistics(read, answer)
-        return decoded_statistics(read.to(_wide(read)), self._decoder, answer)
+        return self._head.features(base.calls, rows_of(base.batch, rows.prompt), hidden)
 
 
 def _log_slopes(probability: Tensor, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -285,8 +236,3 @@ def _log_slopes(probability: Tensor, inputs: Sequence[Tensor]) -> tuple[tuple[Te
     smallest = torch.finfo(probability.dtype).tiny
     scale = probability.detach().clamp_min(smallest).log2().floor().exp2()
     return torch.autograd.grad(probability, inputs, 1 / scale), scale
-
-
-def _wide(tensor: Tensor) -> torch.dtype:
-    """The dtype of sums: float32, or float64 for a float64 model."""
-    return torch.promote_types(tensor.dtype, torch.float32)

@@ -1,0 +1,92 @@
+"""What stands above the layers: the model's own head, then its vocabulary summed up in blocks."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from kn_lightning.core.forward import TokenBatch
+from kn_lightning.core.probabilities import (
+    AnswerStatistics,
+    Decoder,
+    answer_probability,
+    answer_statistics,
+    decoded_probability,
+    decoded_statistics,
+)
+from kn_lightning.encoders.calls import LayerCall
+from kn_lightning.encoders.hooked import at_mask, rows_of
+from kn_lightning.encoders.surgery import replaced_forward, with_hidden
+
+if TYPE_CHECKING:
+    from kn_lightning.encoders.encoder import Encoder
+
+
+class Reached(Exception):
+    """Carries what was computed out of a model, of which nothing more is needed."""
+
+
+class Head:
+    """From the last layer's hidden states to the answer's probability.
+
+    Args:
+        encoder: an encoder with verified traits.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        decoder = encoder.traits.decoder
+        self._decoder = None if decoder is None else Decoder(decoder.weight, decoder.bias)
+
+    def features(self, calls: list[LayerCall], batch: TokenBatch, hidden: Tensor) -> Tensor:
+        """What the decoder is given at the mask ``[R, D]``; without a decoder, logits ``[R, V]``.
+
+        The model runs once more, its layers giving ``hidden``, and in its own precision: rounding
+        to half precision would be felt in every probability.
+
+        Args:
+            calls: of a base pass.
+            batch: its rows, one for each of ``hidden``.
+            hidden: the last layer's, ``[R, T, H]``; with a positionwise head ``[R, 1, H]``.
+        """
+        decoder = self._encoder.traits.decoder
+        if self._encoder.traits.positionwise_head:
+            batch = rows_of(batch, torch.zeros_like(batch.answer[:1]))
+        hidden = hidden.to(self._encoder.model.dtype)
+
+        def stop(features: Tensor) -> None:
+            raise Reached(features)
+
+        with ExitStack() as stack:
+            stack.enter_context(torch.autocast(hidden.device.type, enabled=False))
+            for layer, call in zip(self._encoder.structure.layers, calls, strict=True):
+                output = with_hidden(call.output, hidden)
+                stack.enter_context(replaced_forward(layer, lambda *_, output=output, **__: output))
+            if decoder is not None:
+                stack.enter_context(replaced_forward(decoder, stop))
+            try:
+                found = self._encoder.logits(batch)
+            except Reached as reached:
+                (found,) = reached.args
+        return at_mask(found, batch.mask_position)
+
+    def probability(self, features: Tensor, answer: Tensor) -> Tensor:
+        """P of each row's answer ``[R]``, with its graph."""
+        if self._decoder is None:
+            return answer_probability(features, answer)
+        return decoded_probability(features.to(_wide(features)), self._decoder, answer)
+
+    @torch.no_grad()  # the decoder's weights may ask for gradients, as in training
+    def statistics(self, features: Tensor, answer: Tensor) -> AnswerStatistics:
+        """P, rank and log-odds of each row's answer, ``[R]`` each."""
+        if self._decoder is None:
+            return answer_statistics(features, answer)
+        return decoded_statistics(features.to(_wide(features)), self._decoder, answer)
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    """The dtype of sums: float32, or float64 for a float64 model."""
+    return torch.promote_types(tensor.dtype, torch.float32)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import torch
@@ -41,7 +43,9 @@ class RowBudget:
         """
         while True:
             try:
-                return compute(self.row_tokens)
+                result = compute(self.row_tokens)
+                _give_back_freed_memory()
+                return result
             except RuntimeError as error:
                 if not _out_of_memory(error) or self.row_tokens == 1:
                     raise
@@ -51,6 +55,12 @@ class RowBudget:
             garbage_collection_cuda()
             self.row_tokens = max(1, self.row_tokens // 2)
             _log.warning("out of memory: going on with %d rows x tokens together", self.row_tokens)
+
+
+def _give_back_freed_memory() -> None:
+    """Freed pages back to the system: in glibc's hands a long study's pages pile up, fragmented."""
+    with suppress(AttributeError, OSError, TypeError):  # another libc, another system
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

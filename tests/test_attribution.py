@@ -414,10 +414,11 @@ def test_parameters_that_ask_for_gradients_get_none_and_change_nothing(
 def test_no_graph_and_no_cached_pass_outlives_the_call(
     bert: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from kn_lightning.encoders.head import Head
     from kn_lightning.encoders.staged import StagedForward
 
     kept: list[weakref.ref] = []
-    original_base, original = StagedForward.base, StagedForward._probability
+    original_base, original = StagedForward.base, Head.probability
 
     def base(self: StagedForward, *args: object) -> object:
         result = original_base(self, *args)  # type: ignore[arg-type]
@@ -426,13 +427,13 @@ def test_no_graph_and_no_cached_pass_outlives_the_call(
         kept.extend(weakref.ref(call.projected) for call in result.calls)
         return result
 
-    def probability(self: StagedForward, *args: object) -> torch.Tensor:
+    def probability(self: Head, *args: object) -> torch.Tensor:
         result = original(self, *args)  # type: ignore[arg-type]
         kept.append(weakref.ref(result))
         return result
 
     monkeypatch.setattr(StagedForward, "base", base)
-    monkeypatch.setattr(StagedForward, "_probability", probability)
+    monkeypatch.setattr(Head, "probability", probability)
     result = attribute(bert, TEXTS, ANSWERS)
     gc.collect()
     assert len(kept) > 5

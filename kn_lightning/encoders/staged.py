@@ -40,7 +40,8 @@ class StagedForward:
 
     Args:
         encoder: an encoder with verified traits.
-        row_tokens: rows x tokens of one climb through all layers; what is beyond waits for the next.
+        row_tokens: rows x tokens of one climb through all layers; what is beyond waits for the
+            next.
     """
 
     def __init__(self, encoder: Encoder, row_tokens: int) -> None:

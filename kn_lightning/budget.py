@@ -44,11 +44,12 @@ class RowBudget:
         while True:
             try:
                 result = compute(self.row_tokens)
-                _give_back_freed_memory()
-                return result
             except RuntimeError as error:
                 if not _out_of_memory(error) or self.row_tokens == 1:
                     raise
+            else:
+                _give_back_freed_memory()
+                return result
             # Behind the except block the error no longer holds the tensors of its frames.
             from lightning.pytorch.utilities.memory import garbage_collection_cuda
 

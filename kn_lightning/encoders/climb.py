@@ -24,7 +24,13 @@ from torch.utils._pytree import tree_unflatten
 from kn_lightning.core.edits import RowEdits
 from kn_lightning.encoders.calls import LayerCall
 from kn_lightning.encoders.hooked import at_mask
-from kn_lightning.encoders.surgery import forward_hooks, hidden_of, replaced_forward, with_hidden
+from kn_lightning.encoders.surgery import (
+    Reached,
+    forward_hooks,
+    hidden_of,
+    replaced_forward,
+    with_hidden,
+)
 
 if TYPE_CHECKING:
     from kn_lightning.encoders.encoder import Encoder
@@ -47,10 +53,6 @@ class Rows:
     layer: Tensor
     projected: Tensor
     edits: RowEdits | None = None
-
-
-class _MixerReached(Exception):
-    """Carries a mixer's output out of its layer, of which nothing more is needed."""
 
 
 class Climb:
@@ -130,12 +132,12 @@ class Climb:
         mix = mixer.forward
 
         def stop(*args: Any, **kwargs: Any) -> Any:
-            raise _MixerReached(mix(*args, **kwargs))
+            raise Reached(mix(*args, **kwargs))
 
         try:
             with replaced_forward(mixer, stop):
                 module(*args, **kwargs)
-        except _MixerReached as reached:
+        except Reached as reached:
             return hidden_of(reached.args[0])
         raise RuntimeError(f"layer {layer} ran without its mixer")
 

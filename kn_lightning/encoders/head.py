@@ -19,14 +19,10 @@ from kn_lightning.core.probabilities import (
 )
 from kn_lightning.encoders.calls import LayerCall
 from kn_lightning.encoders.hooked import at_mask, rows_of
-from kn_lightning.encoders.surgery import replaced_forward, with_hidden
+from kn_lightning.encoders.surgery import Reached, replaced_forward, with_hidden
 
 if TYPE_CHECKING:
     from kn_lightning.encoders.encoder import Encoder
-
-
-class Reached(Exception):
-    """Carries what was computed out of a model, of which nothing more is needed."""
 
 
 class Head:

@@ -20,9 +20,9 @@ from kn_lightning.core.forward import BasePass, Places, Points, Slope, TokenBatc
 from kn_lightning.core.probabilities import AnswerStatistics
 from kn_lightning.encoders.calls import LayerCall, recorded_calls
 from kn_lightning.encoders.climb import Climb, Rows, change_of_output
-from kn_lightning.encoders.head import Head, Reached
+from kn_lightning.encoders.head import Head
 from kn_lightning.encoders.hooked import at_mask, rows_of
-from kn_lightning.encoders.surgery import forward_hooks, forward_pre_hooks, hidden_of
+from kn_lightning.encoders.surgery import Reached, forward_hooks, forward_pre_hooks, hidden_of
 
 if TYPE_CHECKING:
     from kn_lightning.encoders.encoder import Encoder

@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 
+class Reached(Exception):
+    """Carries what was computed out of a model, of which nothing more is needed."""
+
+
 @contextmanager
 def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """``module(...)`` calls ``forward(...)`` instead of its own code; its hooks still run."""

@@ -8,8 +8,9 @@ package's own), where paths bend and the rules' errors differ; a second cell the
 steps the other codes need for the error of ``adaptive``. All get the same model on the CPU in
 float32, its parameters without gradients. The other codes get one prompt at a time, the package
 with the fastest of its batch sizes; this project gets all prompts at once, but those checked alone
-with rules of 20 nodes, which make as many rows of fewer prompts. A cell of bert-base takes about
-five minutes on two cores.
+with rules of 10 nodes and more, which make as many rows of fewer prompts. Fixed rules are compared
+with captum's at as many nodes, ``adaptive`` and the package with captum's of 20. A cell of
+bert-base takes about six minutes on two cores.
 """
 
 from __future__ import annotations
@@ -33,21 +34,31 @@ from setting import (
     seconds,
     trained_prompts,
 )
+from torch import Tensor
 
 from kn_lightning.attribution import AttributionSettings, attribute_encoded
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder
 from kn_lightning.schema import EncodedPrompt
 
-PACKAGE, CAPTUM = f"knowledge-neurons, {STEPS} steps", f"captum Gauss-Legendre, {STEPS} nodes"
-SAME_RULE = {PACKAGE: f"linspace, {STEPS} nodes", CAPTUM: f"gauss_legendre, {STEPS} nodes"}
+PACKAGE = f"knowledge-neurons, {STEPS} steps"
+CAPTUM = {nodes: f"captum Gauss-Legendre, {nodes} nodes" for nodes in (5, 10, STEPS)}
+SAME_RULE = {
+    PACKAGE: f"linspace, {STEPS} nodes",
+    **{captum: f"gauss_legendre, {nodes} nodes" for nodes, captum in CAPTUM.items()},
+}
+MANY = 10
+"""Rules of so many nodes get the checked prompts alone."""
 ADAPTIVE = {
     "adaptive, tolerance 0.1 %": AttributionSettings(tolerance=0.001),
     "adaptive, tolerance 1 %": AttributionSettings(tolerance=0.01),
 }
-FIXED = (("gauss_legendre", 5), ("gauss_legendre", STEPS), ("linspace", STEPS))
+FIXED = (
+    ("gauss_legendre", 5), ("gauss_legendre", 10), ("gauss_legendre", STEPS),
+    ("gauss_lobatto", STEPS), ("linspace", STEPS),
+)  # fmt: skip
 FURTHER_FIXED = (
-    ("gauss_legendre", 8), ("gauss_legendre", 10), ("riemann_left", STEPS),
+    ("gauss_lobatto", 5), ("gauss_lobatto", 10), ("riemann_left", STEPS),
     ("riemann_right", STEPS), ("riemann_midpoint", STEPS), ("trapezoid", STEPS),
 )  # fmt: skip
 
@@ -58,6 +69,16 @@ def rules(*fixed: tuple[str, int]) -> dict[str, AttributionSettings]:
     return {**ADAPTIVE, **named}
 
 
+def other_codes(
+    encoder: Encoder, prompt: EncodedPrompt
+) -> tuple[dict[str, Callable[[EncodedPrompt], Tensor]], int]:
+    """What the others make of a prompt, by their names; the package's best batch size."""
+    package = Package(encoder)
+    size = min(BATCH_SIZES, key=lambda size: seconds(partial(package.scores, prompt, size)))
+    captum = {name: partial(captum_scores, encoder, nodes=n) for n, name in CAPTUM.items()}
+    return {PACKAGE: partial(package.scores, batch_size=size), **captum}, size
+
+
 def measured(
     encoder: Encoder,
     prompts: list[EncodedPrompt],
@@ -66,39 +87,38 @@ def measured(
     checked: int,
 ) -> dict[str, Any]:
     """Rows of all rules and other codes; errors are those of the first ``checked`` prompts."""
-    package, few = Package(encoder), prompts[:checked]
+    few = prompts[:checked]
     truth = attribute_encoded(encoder, few, TRUTH)
     results = {name: attribute_encoded(encoder, few, rule) for name, rule in own.items()}
+    others, size = other_codes(encoder, few[0])
     same = {
-        PACKAGE: difference(package.scores(few[0], STEPS), results[SAME_RULE[PACKAGE]].scores[0]),
-        CAPTUM: difference(captum_scores(encoder, few[0]), results[SAME_RULE[CAPTUM]].scores[0]),
-    }
-    size = min(BATCH_SIZES, key=lambda size: seconds(partial(package.scores, few[0], size)))
-    runs: dict[str, Callable[[int], object]] = {
-        PACKAGE: lambda number: package.scores(prompts[number % len(prompts)], size),
-        CAPTUM: lambda number: captum_scores(encoder, prompts[number % len(prompts)]),
+        name: difference(scores(few[0]), results[SAME_RULE[name]].scores[0])
+        for name, scores in others.items()
     }
     given = {
-        name: few if rule.nodes is not None and rule.nodes >= STEPS else prompts
+        name: few if rule.nodes is not None and rule.nodes >= MANY else prompts
         for name, rule in own.items()
     }
+    runs: dict[str, Callable[[int], object]] = {}
+    for name, scores in others.items():
+        runs[name] = lambda number, of=scores: of(prompts[number % len(prompts)])  # type: ignore[misc]
     for name, rule in own.items():
         attribution = partial(attribute_encoded, encoder, given[name], rule)
         runs[name] = lambda _, attribution=attribution: attribution()  # type: ignore[misc]
     times = paired_rounds(runs, rounds)
     rows = []
     for name, taken in times.items():
-        n_prompts = len(given[name]) if name in own else 1
-        a_prompt = [one / n_prompts for one in taken]
+        a_prompt = [one / len(given.get(name, "1")) for one in taken]
         result = results[SAME_RULE.get(name, name)]
         faster, worst = ratios(times[PACKAGE], a_prompt)
+        captum = CAPTUM[own[name].nodes or STEPS] if name in own else CAPTUM[STEPS]
         rows.append(
             {
                 "rule": name,
                 "seconds_a_prompt": median(a_prompt),
                 "times_faster_than_package": faster,
                 "worst_round": worst,
-                "times_faster_than_captum": ratios(times[CAPTUM], a_prompt)[0],
+                "times_faster_than_captum": ratios(times[captum], a_prompt)[0],
                 "evaluations_a_layer": float(result.evaluations.double().mean()),
                 **accuracy(result, truth),
             }
@@ -119,7 +139,7 @@ def equal_error(
     for name, settings in ADAPTIVE.items():
         target = accuracy(attribute_encoded(encoder, prompts, settings), truth)["error_p95"]
         row = {"rule": name, "error_p95": target}
-        for code, of in ((PACKAGE, "package"), (CAPTUM, "captum")):
+        for code, of in ((PACKAGE, "package"), (CAPTUM[STEPS], "captum")):
             rule = SAME_RULE[code].partition(",")[0]
             nodes, error = fewest_nodes(encoder, prompts, truth, rule, target)
             row[f"{of}_steps"], row[f"{of}_error_p95"] = nodes, error

@@ -18,7 +18,7 @@ from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.schema import EncodedPrompt, Neuron
 
 STEPS = 20
-"""The package's default; captum gets as many nodes."""
+"""The package's default."""
 BATCH_SIZES = (5, 10, 20)
 """Of the package: divisors of its steps."""
 
@@ -49,7 +49,7 @@ class Package:
         return [float(result["after"]["gt_prob"]) for result in results]
 
 
-def captum_scores(encoder: Encoder, prompt: EncodedPrompt) -> Tensor:
+def captum_scores(encoder: Encoder, prompt: EncodedPrompt, nodes: int) -> Tensor:
     """``[L, I]`` of one prompt by Integrated Gradients, layer by layer, Gauss-Legendre nodes."""
     ids, mask = torch.tensor([prompt.input_ids], device=encoder.device), prompt.mask_position
     projections = encoder.structure.projections
@@ -74,5 +74,5 @@ def captum_scores(encoder: Encoder, prompt: EncodedPrompt) -> Tensor:
     layers = []
     for module, own in zip(projections, neurons, strict=True):
         gradients = IntegratedGradients(partial(probability, module=module))
-        layers.append(gradients.attribute(own, n_steps=STEPS, method="gausslegendre")[0])
+        layers.append(gradients.attribute(own, n_steps=nodes, method="gausslegendre")[0])
     return torch.stack(layers)

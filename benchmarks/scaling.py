@@ -4,8 +4,9 @@
 
 Each study runs in a fresh process, by the command's own way and into a temporary folder:
 attribution, refinement, edits with all controls, tables on disk; not the report. Groups have four
-prompts. Beside the rows stand how much memory grows from the fewest groups on, and how well a line
-fits the time.
+prompts. Each is run ``--repeats`` times, for how an allocator's pages fall is chance, and medians
+are given. Beside the rows stand how much memory grows from the fewest groups on, and how well a
+line fits the time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -30,20 +32,28 @@ def studies(options: Any) -> Iterator[tuple[str, int, int, int | None]]:
     yield from (("nodes", few, FEW_TOKENS, n) for n in options.nodes)
 
 
-def measured(shape: str, n_groups: int, n_tokens: int, nodes: int | None) -> dict[str, Any]:
-    """Seconds and peak memory of one study."""
+def measured(
+    shape: str, n_groups: int, n_tokens: int, nodes: int | None, repeats: int
+) -> dict[str, Any]:
+    """Seconds and peak memory of a study: medians, and the least and most memory."""
     rule = [] if nodes is None else ["--model.rule", "gauss_legendre", "--model.nodes", str(nodes)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_encoder(folder / "encoder", shape)
         write_prompts(folder / "prompts.jsonl", shape, n_groups, n_tokens)
-        found = run_study(folder / "encoder", folder / "prompts.jsonl", folder / "run", rule)
+        runs = [
+            run_study(folder / "encoder", folder / "prompts.jsonl", folder / f"run{number}", rule)
+            for number in range(repeats)
+        ]
+    peaks = [run["peak_bytes"] / (1 << 20) for run in runs]
     return {
         "groups": n_groups,
         "tokens": n_tokens,
         "nodes": "adaptive" if nodes is None else nodes,
-        "seconds": found["seconds"],
-        "peak_mib": found["peak_bytes"] / (1 << 20),
+        "seconds": median(run["seconds"] for run in runs),
+        "peak_mib": median(peaks),
+        "least": min(peaks),
+        "most": max(peaks),
     }
 
 
@@ -62,12 +72,14 @@ def main() -> None:
     parser.add_argument("--groups", type=int, nargs="+", default=[100, 300, 1000, 3000])
     parser.add_argument("--tokens", type=int, nargs="*", default=[8, 12, 24, 48])
     parser.add_argument("--nodes", type=int, nargs="*", default=[5, 10, 20, 40])
+    parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     if options.quick:
         options.shape, options.groups, options.tokens, options.nodes = "tiny", [4, 8], [], []
+        options.repeats = 1
     rows: dict[str, list[dict[str, Any]]] = {}
     for varied, n_groups, n_tokens, nodes in studies(options):
-        found = measured(options.shape, n_groups, n_tokens, nodes)
+        found = measured(options.shape, n_groups, n_tokens, nodes, options.repeats)
         rows.setdefault(varied, []).append(found)
     for varied, points in rows.items():
         further: dict[str, Any] = {"time_is_a_line": line_fit(points, varied)}
@@ -77,6 +89,7 @@ def main() -> None:
                 for small in points[:1]
                 for large in points[1:]
             }
+        further["repeats"] = options.repeats
         keep("scaling", f"{options.shape}, by {varied}", points, options.quick, **further)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVar
 
 import torch
@@ -43,25 +41,16 @@ class RowBudget:
         """
         while True:
             try:
-                result = compute(self.row_tokens)
+                return compute(self.row_tokens)
             except RuntimeError as error:
                 if not _out_of_memory(error) or self.row_tokens == 1:
                     raise
-            else:
-                _give_back_freed_memory()
-                return result
             # Behind the except block the error no longer holds the tensors of its frames.
             from lightning.pytorch.utilities.memory import garbage_collection_cuda
 
             garbage_collection_cuda()
             self.row_tokens = max(1, self.row_tokens // 2)
             _log.warning("out of memory: going on with %d rows x tokens together", self.row_tokens)
-
-
-def _give_back_freed_memory() -> None:
-    """Freed pages back to the system: in glibc's hands a long study's pages pile up, fragmented."""
-    with suppress(AttributeError, OSError, TypeError):  # another libc, another system
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

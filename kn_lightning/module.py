@@ -31,9 +31,9 @@ class MaskedLanguageModel(LightningModule):
     Args:
         encoder: Hub id, local folder, ``embedded`` (the small BERT of this package), or
             ``scratch`` (its architecture with random weights, for ``train.py``).
-        rule: quadrature of the path integral: ``adaptive``, ``gauss_legendre``, ``riemann_left``,
-            ``riemann_right`` (the paper's formula), ``riemann_midpoint``, ``trapezoid``,
-            ``linspace`` (the PyPI package's).
+        rule: quadrature of the path integral: ``adaptive``, ``gauss_legendre``, ``gauss_lobatto``,
+            ``riemann_left``, ``riemann_right`` (the paper's formula), ``riemann_midpoint``,
+            ``trapezoid``, ``linspace`` (the PyPI package's).
         nodes: of a fixed rule, 20 unless told.
         tolerance: of ``adaptive``: relative error of a prompt's scores; nodes are added while the
             residual of completeness exceeds half of it, as a share of the prompt's largest total.

@@ -55,13 +55,6 @@ def assert_equal_but_for_rounding(ours: Attribution, expected: Attribution) -> N
         )
 
 
-def test_a_system_that_takes_no_memory_back_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("kn_lightning.budget.ctypes.CDLL", lambda _: object())
-    assert RowBudget(ROW_TOKENS).run(lambda row_tokens: 2 * row_tokens) == 2 * ROW_TOKENS
-
-
 def test_the_fitted_budget_is_a_sensible_number(bert: Encoder) -> None:
     assert 256 <= fitting_row_tokens(bert) < 10**9
     assert RowBudget.fitting(bert).row_tokens >= 256

@@ -36,6 +36,15 @@ def _gauss_legendre(n: int) -> Quadrature:
     return Quadrature(torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2))
 
 
+def _gauss_lobatto(n: int) -> Quadrature:
+    if n < 2:
+        raise InputError("rule 'gauss_lobatto' needs both ends of the path: give at least 2 nodes")
+    last = np.polynomial.legendre.Legendre.basis(n - 1)
+    nodes = np.array([-1.0, *last.deriv().roots(), 1.0])
+    weights = 2 / (n * (n - 1) * last(nodes) ** 2)
+    return Quadrature(torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2))
+
+
 def _riemann_left(n: int) -> Quadrature:
     return _equal(torch.arange(n, dtype=torch.float64) / n)
 
@@ -64,6 +73,7 @@ def _linspace(n: int) -> Quadrature:
 
 RULES: dict[str, Callable[[int], Quadrature]] = {
     "gauss_legendre": _gauss_legendre,
+    "gauss_lobatto": _gauss_lobatto,
     "riemann_left": _riemann_left,
     "riemann_right": _riemann_right,
     "riemann_midpoint": _riemann_midpoint,

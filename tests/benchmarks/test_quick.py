@@ -48,9 +48,9 @@ def rows_of(cells: dict[str, Any]) -> list[dict[str, Any]]:
 def test_attribution_speed_on_random_weights(quick: Any) -> None:
     (cell,) = quick("attribution_speed").values()
     errors = {row["rule"]: row["error_p95"] for row in rows_of({"": cell})}
-    assert len(errors) == 7
+    assert len(errors) == 11
     assert all(0 <= error < 0.01 for error in errors.values())
-    assert set(cell["largest_relative_difference"]) <= set(errors)
+    assert len(set(cell["largest_relative_difference"]) & set(errors)) == 4
 
 
 @pytest.mark.slow

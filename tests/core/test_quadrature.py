@@ -35,6 +35,13 @@ def integral(rule: Quadrature, power: int) -> float:
         ("trapezoid", [0, 1 / 3, 2 / 3, 1], [1 / 6, 1 / 3, 1 / 3, 1 / 6]),
         ("linspace", [0, 1 / 3, 2 / 3, 1], [0.25] * 4),
         ("gauss_legendre", [0.5 - 0.5 / math.sqrt(3), 0.5 + 0.5 / math.sqrt(3)], [0.5, 0.5]),
+        ("gauss_lobatto", [0, 1], [0.5, 0.5]),
+        ("gauss_lobatto", [0, 0.5, 1], [1 / 6, 4 / 6, 1 / 6]),
+        (
+            "gauss_lobatto",
+            [0, 0.5 - 0.5 / math.sqrt(5), 0.5 + 0.5 / math.sqrt(5), 1],
+            [1 / 12, 5 / 12, 5 / 12, 1 / 12],
+        ),
         (
             "gauss_legendre",
             [0.5 - 0.5 * math.sqrt(0.6), 0.5, 0.5 + 0.5 * math.sqrt(0.6)],
@@ -54,6 +61,7 @@ def test_nodes_and_weights_are_those_of_the_textbook(
 def test_all_rules_of_the_contract_are_there() -> None:
     assert set(RULES) == {
         "gauss_legendre",
+        "gauss_lobatto",
         "riemann_left",
         "riemann_right",
         "riemann_midpoint",
@@ -71,6 +79,16 @@ def test_gauss_legendre_is_exact_up_to_degree_two_n_minus_one_and_no_further(n: 
         assert abs(integral(rule, 2 * n) - 1 / (2 * n + 1)) > 1e-7
 
 
+@pytest.mark.parametrize("n", [2, 3, 4, 6, 20])
+def test_gauss_lobatto_is_exact_up_to_degree_two_n_minus_three_and_no_further(n: int) -> None:
+    rule = quadrature("gauss_lobatto", n)
+    assert rule.nodes[[0, -1]].tolist() == [0, 1]
+    for power in range(2 * n - 2):
+        assert integral(rule, power) == pytest.approx(1 / (power + 1), abs=1e-14)
+    if n <= 6:
+        assert abs(integral(rule, 2 * n - 2) - 1 / (2 * n - 1)) > 1e-7
+
+
 @pytest.mark.parametrize("name", PROPER)
 @pytest.mark.parametrize("n", [2, 3, 7, 20])
 def test_weights_of_proper_rules_sum_to_one(name: str, n: int) -> None:
@@ -82,7 +100,9 @@ def test_weights_of_proper_rules_sum_to_one(name: str, n: int) -> None:
     assert (rule.nodes.diff() > 0).all()
 
 
-@pytest.mark.parametrize("name", ["trapezoid", "riemann_midpoint", "gauss_legendre"])
+@pytest.mark.parametrize(
+    "name", ["trapezoid", "riemann_midpoint", "gauss_legendre", "gauss_lobatto"]
+)
 def test_symmetric_rules_are_exact_for_straight_lines(name: str) -> None:
     assert integral(quadrature(name, 20), 1) == pytest.approx(0.5, abs=1e-14)
 
@@ -121,9 +141,10 @@ def test_fewer_than_one_node_is_refused(name: str, n: int) -> None:
         quadrature(name, n)
 
 
-def test_a_trapezoid_without_both_ends_is_refused() -> None:
+@pytest.mark.parametrize("name", ["trapezoid", "gauss_lobatto"])
+def test_a_rule_without_its_both_ends_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="at least 2"):
-        quadrature("trapezoid", 1)
+        quadrature(name, 1)
 
 
 @pytest.mark.parametrize("name", ["simpson", "", "Gauss_Legendre", "riemann"])

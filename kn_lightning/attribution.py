@@ -13,7 +13,7 @@ from kn_lightning.core.attribution import layer_attribution, neuron_attribution,
 from kn_lightning.core.quadrature import ADAPTIVE, DEFAULT_TOLERANCE, check_rule
 from kn_lightning.data.encoding import encode_prompt
 from kn_lightning.encoders.encoder import Encoder
-from kn_lightning.encoders.staged import StagedForward
+from kn_lightning.encoders.forwards import fastest_forward
 from kn_lightning.errors import InputError
 from kn_lightning.schema import Attribution, EncodedPrompt, Prompt, Skipped
 
@@ -132,7 +132,7 @@ def _attributed(
     settings: AttributionSettings,
     row_tokens: int,
 ) -> Attribution:
-    forward = StagedForward(encoder, row_tokens)
+    forward = fastest_forward(encoder, row_tokens)
     rules = path_rules(settings.rule, settings.nodes, settings.tolerance)
     with_slope = any(1.0 in rule.nodes for rule in rules)
     order: list[int] = []

@@ -245,6 +245,28 @@ def test_a_small_budget_costs_no_more_operations(
     assert cost(20 * TOKENS) == cost(EVERYTHING)
 
 
+@pytest.mark.parametrize("row_tokens", [5 * TOKENS, 40 * TOKENS, 300 * TOKENS])
+def test_climbs_keep_to_their_budget_and_are_evenly_full(
+    encoder: Encoder, prompts: list[EncodedPrompt], row_tokens: int
+) -> None:
+    settings = AttributionSettings("gauss_lobatto", 8, row_tokens=row_tokens)
+    starts = climbs(lambda: attribute_encoded(encoder, prompts, settings))
+    assert summed(starts) == [7 * PROMPTS] * LAYERS  # the base pass is the eighth node
+    assert len(starts) >= 3
+    above = range(LAYERS, 0, -1)
+    taken = [
+        TOKENS * sum(n * count for n, count in zip(above, one, strict=True)) / LAYERS
+        for one in starts
+    ]
+    # The last row of each may reach over the border.
+    assert max(taken) < row_tokens + TOKENS
+    n_fewest = -(-sum(taken) // row_tokens)
+    assert n_fewest <= len(starts) <= n_fewest + 2  # the nodes at 0 and the others climb apart
+    for one in starts:  # rows that start near each other climb together
+        used = [layer for layer, count in enumerate(one) if count]
+        assert used == list(range(used[0], used[-1] + 1))
+
+
 @pytest.mark.parametrize(
     ("tolerance", "evaluations"), [(0.001, [400, 400, 406, 700]), (0.01, [300, 300, 306, 500])]
 )

@@ -17,7 +17,7 @@ from kn_lightning.core.edits import RowEdits, edit_name, row_edits
 from kn_lightning.core.probabilities import AnswerStatistics
 from kn_lightning.edit_plan import EditPlan, EditRow, EditSettings
 from kn_lightning.encoders.encoder import Encoder
-from kn_lightning.encoders.staged import StagedForward
+from kn_lightning.encoders.forwards import fastest_forward
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
 from kn_lightning.schema import TABLES
@@ -111,7 +111,7 @@ class EditCallback(Callback):
         """Answers of prompts untouched, by id, and of rows with neurons to edit, by number."""
         encoder: Encoder = self._encoder
         # Nothing is kept for a backward: twice as much fits.
-        forward = StagedForward(encoder, 2 * row_tokens)
+        forward = fastest_forward(encoder, 2 * row_tokens)
         prompts = list({row.prompt.prompt_id: row.prompt for row in rows}.values())
         edited: dict[str, list[int]] = defaultdict(list)
         for number, row in enumerate(rows):

@@ -26,6 +26,18 @@ class RowEdits(NamedTuple):
     neuron: Tensor
     factor: Tensor
 
+    def of_rows(self, rows: Tensor, n_rows: int) -> RowEdits:
+        """The edits of some of R rows, which are counted anew.
+
+        Args:
+            rows: their numbers, ``[N]``.
+            n_rows: R.
+        """
+        place = torch.full((n_rows,), -1, device=self.row.device)
+        place[rows] = torch.arange(len(rows), device=self.row.device)
+        mine = place[self.row] >= 0
+        return RowEdits(place[self.row[mine]], *(column[mine] for column in self[1:]))
+
 
 def edit_name(factor: float) -> str:
     """Name of an edit in the tables: suppress (0), amplify (2), or ``factor:x``."""

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from kn_lightning.core.edits import RowEdits
 from kn_lightning.core.probabilities import AnswerStatistics
 
 
@@ -74,7 +75,7 @@ Base = TypeVar("Base", bound=BasePass)
 
 
 class Forward(Protocol[Base]):
-    """What attribution needs of an encoder."""
+    """What attribution and edits need of an encoder."""
 
     def base(self, batch: TokenBatch, with_slope: bool = False) -> Base:
         """Run the untouched encoder; one backward gives the slope at the end of all paths."""
@@ -90,6 +91,10 @@ class Forward(Protocol[Base]):
 
     def scaled_probability(self, base: Base, places: Places, factor: float) -> Tensor:
         """``[N]``: P with all neurons of each place times ``factor``, without gradients."""
+        ...
+
+    def edited_statistics(self, base: Base, prompt: Tensor, edits: RowEdits) -> AnswerStatistics:
+        """Of R rows, each a prompt ``[R]`` of the base pass with its own neurons edited."""
         ...
 
     def ablated_probability(self, base: Base, places: Places, neuron: Tensor) -> Tensor:

@@ -62,14 +62,16 @@ def recorded_calls(encoder: Encoder) -> Iterator[list[LayerCall]]:
     def keep(name: str) -> Any:
         return lambda _, __, output: setattr(calls[-1], name, output)
 
-    structure = encoder.structure
-    hooks = [(layer, keep("output")) for layer in structure.layers]
-    hooks += [(mixer, keep("mixed")) for mixer in encoder.traits.mixers]
-    hooks += [(projection, keep("projected")) for projection in structure.projections]
+    structure, traits = encoder.structure, encoder.traits
+    # Layers may share their modules.
+    layers = dict.fromkeys(structure.layers)
+    entries = dict.fromkeys(entry for entries in traits.entries for entry in entries)
+    hooks = [(layer, keep("output")) for layer in layers]
+    hooks += [(mixer, keep("mixed")) for mixer in dict.fromkeys(traits.mixers)]
+    hooks += [(module, keep("projected")) for module in dict.fromkeys(structure.projections)]
     hooks += [
         (entry, lambda module, _, output: calls[-1].entered.update({module: output}))
-        for entries in encoder.traits.entries
         for entry in entries
     ]
-    with forward_pre_hooks([(layer, begin) for layer in structure.layers]), forward_hooks(hooks):
+    with forward_pre_hooks([(layer, begin) for layer in layers]), forward_hooks(hooks):
         yield calls

@@ -1,4 +1,4 @@
-"""The check at load: neurons are where discovery says, and the fast way equals the slow.
+"""The check at load: neurons are where discovery says, and how far the fast way equals the slow.
 
 What holds becomes the encoder's :class:`~kn_lightning.encoders.encoder.Traits`; what must hold and
 doesn't is an error. It takes a few forward passes over short probes.
@@ -6,6 +6,7 @@ doesn't is an error. It takes a few forward passes over short probes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,8 @@ from kn_lightning.errors import InputError
 
 _ROW_TOKENS = 1 << 12
 
+_log = logging.getLogger(__name__)
+
 
 def probe_batch(tokenizer: Any, device: torch.device) -> TokenBatch:
     """Three short rows of two lengths, padded, with the mask at different places."""
@@ -45,8 +48,8 @@ def verified_traits(encoder: Encoder) -> Traits:
     """Check an encoder against the hooked reference and find what its staged forward may rely on.
 
     Raises:
-        InputError: replacing neurons by themselves changes the logits, or the staged forward
-            disagrees with the hooked reference.
+        InputError: replacing neurons by themselves changes the logits, doubling them doesn't, or
+            the answer's probability has no gradient by them.
     """
     batch = probe_batch(encoder.tokenizer, encoder.device)
     hooked = HookedForward(encoder)
@@ -64,20 +67,40 @@ def verified_traits(encoder: Encoder) -> Traits:
     # The likeliest token of each row: a probability that rounding doesn't hide.
     batch = replace(batch, answer=plain.argmax(-1))
 
-    slow = Traits(
-        positionwise_head=_positionwise(encoder, batch, plain),
-        batch_axes=_batch_axes(encoder, batch),
-    )
+    _check_gradients(encoder, batch)
+    slow = Traits(positionwise_head=_positionwise(encoder, batch, plain))
+    whole = replace(slow, staged=False)
+    if not (encoder.structure.layers and encoder.structure.linear_maps):
+        return whole
+    try:
+        slow = replace(slow, batch_axes=_batch_axes(encoder, batch))
+    except ValueError:  # layers are called differently for different numbers of rows
+        return whole
     decoded = replace(slow, decoder=_decoder(encoder, batch))
     trouble: str | None = None
     for traits in (*_fast_traits(encoder, decoded, batch), decoded, slow):
         trouble = _disagreement(encoder, traits, batch)
         if trouble is None:
             return traits
-    raise InputError(
-        f"{encoder.name} ({type(encoder.model).__name__}): the staged forward disagrees with"
-        f" the hooked reference ({trouble}); this architecture is not supported"
-    )
+    _log.info("%s: whole forward passes, as %s differ in the staged ones", encoder.name, trouble)
+    return whole
+
+
+def _check_gradients(encoder: Encoder, batch: TokenBatch) -> None:
+    """Raise InputError where a layer's neurons don't reach the answer's probability."""
+    hooked = HookedForward(encoder, _ROW_TOKENS)
+    base = hooked.base(batch)
+    everywhere = Places.where(torch.ones_like(base.activations[..., 0]))
+    points = Points.of(everywhere, 0.5, base.statistics.probability.dtype)
+    gradient = hooked.slope(base, points).gradient.unflatten(0, base.activations.shape[:2])
+    felt = gradient.isfinite().all(-1) & (gradient != 0).any(-1)
+    if not felt.any(0).all():
+        layer = int((~felt.any(0)).nonzero()[0])
+        raise InputError(
+            f"{encoder.name} ({type(encoder.model).__name__}): the answer's probability has no"
+            f" gradient by the neurons of layer {layer}, the inputs of"
+            f" {encoder.structure.names[layer]}"
+        )
 
 
 def _tolerance(encoder: Encoder) -> float:

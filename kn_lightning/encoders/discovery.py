@@ -1,96 +1,102 @@
 """A masked LM -> where its layers and neurons are, found by what happens in one forward pass.
 
-No line per architecture: a layer is an element of the list of equal modules that runs through the
-encoder, and its neurons are the input of the widest linear map from another width to the hidden
-size that runs in it.
+A layer is a call of a member of the lists of equal modules that run through the encoder, and its
+neurons are the input of the widest linear map from another width to the hidden size that runs in
+it. A layer that is called several times, as ALBERT's, counts as often. Where an architecture
+differs, its row (:data:`~kn_lightning.encoders.rows.ROWS`) names the maps.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from kn_lightning.encoders.surgery import forward_hooks
+from kn_lightning.encoders.rows import REMEDY, Row
+from kn_lightning.encoders.trace import ModuleCall, Trace
 from kn_lightning.errors import InputError
 
 
 @dataclass(frozen=True)
 class Structure:
-    """Layers in order, and the linear map of each whose inputs are its neurons.
+    """Layers in the order of their calls, and the map of each whose inputs are its neurons.
 
     Attributes:
-        layers: L modules.
-        projections: L linear maps, ``in_features`` = I neurons, ``out_features`` = H.
+        projections: L maps from I neurons to H; one that is called several times stands there as
+            often.
+        layers: L modules with one projection each; empty where there is no such list, and whole
+            forward passes alone can be run.
         names: the projections' names in the model.
+        n_neurons: I, of one layer.
+        hidden_size: H, the width of what a projection gives.
+        channels_first: the projections get ``[B, I, T]``.
     """
 
+    projections: tuple[nn.Module, ...]
     layers: tuple[nn.Module, ...]
-    projections: tuple[nn.Linear, ...]
     names: tuple[str, ...]
+    n_neurons: int
+    hidden_size: int
+    channels_first: bool = False
 
     @property
     def n_layers(self) -> int:
         """L."""
-        return len(self.layers)
+        return len(self.projections)
 
     @property
-    def n_neurons(self) -> int:
-        """I, neurons of one layer."""
-        return self.projections[0].in_features
-
-    @property
-    def hidden_size(self) -> int:
-        """H."""
-        return self.projections[0].out_features
+    def linear_maps(self) -> tuple[nn.Linear, ...]:
+        """The projections, if all are plain linear maps; else none."""
+        maps = tuple(module for module in self.projections if isinstance(module, nn.Linear))
+        return maps if len(maps) == len(self.projections) else ()
 
 
-def discover(model: nn.Module, run: Callable[[], Any], hidden_size: int) -> Structure:
+def discover(
+    model: nn.Module, run: Callable[[], Any], hidden_size: int, row: Row | None = None
+) -> Structure:
     """Find layers and neurons.
 
     Args:
         model: the masked LM, in eval mode.
         run: runs one forward pass of it on any input.
         hidden_size: H, as its config says.
+        row: of its architecture, where there is one.
 
     Raises:
-        InputError: no list of layers fits; the message says what was seen.
+        InputError: no list of layers fits; the message says what was seen, and what to do.
     """
-    called: list[nn.Module] = []
-    with forward_hooks([(module, lambda m, *_: called.append(m)) for module in model.modules()]):
-        run()
-    times = Counter(called)
-
+    trace = Trace(model, run)
+    if row is not None and row.second_map:
+        return _named(model, trace, row)
     candidates = []
-    seen = []
-    for name, stack in model.named_modules():
-        if not isinstance(stack, nn.ModuleList) or not len(stack):
-            continue
-        seen.append(f"{name} ({len(stack)} x {type(stack[0]).__name__})")
-        projections = [_projection(layer, called, hidden_size) for layer in stack]
-        if all(times[layer] == 1 for layer in stack) and all(projections):
-            found = tuple(projection for projection in projections if projection is not None)
-            candidates.append(Structure(tuple(stack), found, ()))
+    for calls in trace.stacks():
+        projections = [_projection(call, hidden_size) for call in calls]
+        found = [projection for projection in projections if projection is not None]
+        if len(found) == len(calls):
+            candidates.append((calls, found))
     if not candidates:
+        seen = [
+            f"{name} ({len(stack)} x {type(stack[0]).__name__})"
+            for name, stack in model.named_modules()
+            if isinstance(stack, nn.ModuleList) and len(stack)
+        ]
         raise InputError(
-            f"{type(model).__name__}: found no list of layers that each run once and have a linear"
-            f" map from a block's width to the hidden size {hidden_size}; lists seen:"
-            f" {', '.join(seen) or 'none'}"
+            f"{type(model).__name__}: found no list of layers that each have a linear map from a"
+            f" block's width to the hidden size {hidden_size}; lists seen:"
+            f" {', '.join(seen) or 'none'}. {REMEDY}"
         )
-    best = max(candidates, key=lambda s: sum(p.numel() for m in s.layers for p in m.parameters()))
-    return _checked(model, best, times)
+    calls, found = max(candidates, key=lambda one: (_size(one[0]), len(one[0])))
+    return _checked(model, trace, found, calls)
 
 
-def _projection(layer: nn.Module, called: list[nn.Module], hidden_size: int) -> nn.Linear | None:
-    inside = set(layer.modules())
+def _projection(call: ModuleCall, hidden_size: int) -> nn.Linear | None:
     maps = [
         module
-        for module in called
-        if module in inside
-        and isinstance(module, nn.Linear)
+        for module in call.inside
+        if isinstance(module, nn.Linear)
         and module.out_features == hidden_size
         # A square map is attention's output, the last one where a block comes first or has another
         # kind of map; its inputs would pass all checks and be no neurons.
@@ -100,19 +106,55 @@ def _projection(layer: nn.Module, called: list[nn.Module], hidden_size: int) -> 
     return max(reversed(maps), key=lambda module: module.in_features, default=None)
 
 
-def _checked(model: nn.Module, structure: Structure, times: Counter[nn.Module]) -> Structure:
+def _size(calls: list[ModuleCall]) -> int:
+    layers = {call.module for call in calls}
+    return sum(parameter.numel() for layer in layers for parameter in layer.parameters())
+
+
+def _named(model: nn.Module, trace: Trace, row: Row) -> Structure:
+    """The structure that a row names; layers where each has one of the maps."""
+    assert row.second_map is not None
+    named = {m for name, m in model.named_modules() if re.fullmatch(row.second_map, name)}
+    found = [call.module for call in trace.calls_of(named)]
+    if not found:
+        raise InputError(
+            f"{type(model).__name__}: no module that runs is called {row.second_map}; {REMEDY}"
+        )
+    for calls in trace.stacks():
+        inside = [[module for module in call.inside if module in named] for call in calls]
+        if [*map(len, inside)] == [1] * len(found):
+            return _checked(model, trace, found, calls, row.channels_first)
+    return _checked(model, trace, found, [], row.channels_first)
+
+
+def _checked(
+    model: nn.Module,
+    trace: Trace,
+    projections: Sequence[nn.Module],
+    calls: Sequence[ModuleCall],
+    channels_first: bool = False,
+) -> Structure:
     names = {module: name for name, module in model.named_modules()}
-    widths = {projection.in_features for projection in structure.projections}
+    axis = 1 if channels_first else -1
+    widths = {
+        (trace.got[projection][axis], trace.gave[projection][axis]) for projection in projections
+    }
     if len(widths) != 1:
         raise InputError(
-            f"{type(model).__name__}: layers differ in their neurons: {sorted(widths)}"
+            f"{type(model).__name__}: layers differ in their neurons:"
+            f" {sorted(width for width, _ in widths)}"
         )
-    for projection in structure.projections:
-        if times[projection] != 1:
+    for call, projection in zip(calls, projections, strict=bool(calls)):
+        times = call.inside.count(projection)
+        if times != 1:
             raise InputError(
-                f"{type(model).__name__}: {names[projection]} runs {times[projection]} times a"
-                " pass; a neuron is defined where it runs once"
+                f"{type(model).__name__}: {names[projection]} runs {times} times in a layer; a"
+                " neuron is defined where it runs once"
             )
     return Structure(
-        structure.layers, structure.projections, tuple(names[p] for p in structure.projections)
+        tuple(projections),
+        tuple(call.module for call in calls),
+        tuple(names[projection] for projection in projections),
+        *widths.pop(),
+        channels_first,
     )

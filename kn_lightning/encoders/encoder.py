@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kn_lightning.core.forward import TokenBatch
 from kn_lightning.encoders.discovery import Structure
+from kn_lightning.encoders.neurons import changed_neurons
 from kn_lightning.encoders.surgery import forward_pre_hooks
 from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedPrompt, Neuron
@@ -24,6 +25,7 @@ class Traits:
     """What the contract check found to hold for this encoder, and the staged forward may use.
 
     Attributes:
+        staged: the staged forward gives what whole forward passes give; else those are run.
         positionwise_head: the head after the last layer may run at the mask alone.
         batch_axes: for each layer, the batch axis of each leaf of its call's arguments (None:
             shared).
@@ -36,6 +38,7 @@ class Traits:
         decoder: the vocabulary's linear map, where its outputs are the logits.
     """
 
+    staged: bool = True
     positionwise_head: bool = False
     batch_axes: tuple[tuple[int | None, ...], ...] = ()
     mixers: tuple[nn.Module, ...] = ()
@@ -146,19 +149,14 @@ class Encoder:
                     f"the edited encoder was run on text without {self.tokenizer.mask_token}"
                 )
 
-        def edit(layer: int) -> Any:
-            def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-                scale = torch.ones(
-                    self.structure.n_neurons, device=args[0].device, dtype=args[0].dtype
-                )
-                scale[by_layer[layer]] = factor
-                return (
-                    torch.where(masks[0][..., None], args[0] * scale, args[0]),
-                    *args[1:],
-                ), kwargs
+        def edit(indices: list[int]) -> Callable[[Tensor], Tensor]:
+            def scaled(neurons: Tensor) -> Tensor:
+                scale = torch.ones_like(neurons[0, 0])
+                scale[indices] = factor
+                return torch.where(masks[0][..., None], neurons * scale, neurons)
 
-            return hook
+            return scaled
 
-        places = [(self.structure.projections[layer], edit(layer)) for layer in by_layer]
-        with forward_pre_hooks([(self.model, find_masks), *places]):
+        changes = {layer: edit(indices) for layer, indices in by_layer.items()}
+        with forward_pre_hooks([(self.model, find_masks)]), changed_neurons(self, changes):
             yield

@@ -1,11 +1,12 @@
 """The reference: whole forward passes of the untouched model, neurons changed by a pre-hook.
 
-Slow and obvious, for any architecture; the staged forward must agree with it.
+Slow and obvious, for any architecture; the staged forward must agree with it, and where it can't,
+studies run by this one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,13 @@ from torch import Tensor, nn
 
 from kn_lightning.core.edits import RowEdits
 from kn_lightning.core.forward import BasePass, Places, Points, Slope, TokenBatch
-from kn_lightning.core.probabilities import answer_probability, answer_statistics
-from kn_lightning.encoders.surgery import forward_hooks, forward_pre_hooks, hidden_of, with_hidden
+from kn_lightning.core.probabilities import (
+    AnswerStatistics,
+    answer_probability,
+    answer_statistics,
+)
+from kn_lightning.encoders.neurons import changed_neurons
+from kn_lightning.encoders.surgery import forward_hooks, hidden_of, with_hidden
 from kn_lightning.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,10 +48,16 @@ def rows_of(batch: TokenBatch, prompt: Tensor) -> TokenBatch:
 
 
 class HookedForward:
-    """:class:`~kn_lightning.core.forward.Forward` by full forward passes."""
+    """:class:`~kn_lightning.core.forward.Forward` by full forward passes.
 
-    def __init__(self, encoder: Encoder) -> None:
+    Args:
+        encoder: any whose neurons are found.
+        row_tokens: rows x tokens of one pass.
+    """
+
+    def __init__(self, encoder: Encoder, row_tokens: int = 1 << 12) -> None:
         self.encoder = encoder
+        self.row_tokens = row_tokens
 
     def logits(
         self, batch: TokenBatch, changes: dict[int, Change], mask_only: bool = True
@@ -60,9 +72,8 @@ class HookedForward:
         """
         structure, mask = self.encoder.structure, batch.mask_position
 
-        def change(layer: int) -> Callable[..., Any]:
-            def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-                neurons = args[0]
+        def at_masks(layer: int) -> Callable[[Tensor], Tensor]:
+            def change(neurons: Tensor) -> Tensor:
                 if neurons.shape[:-1] != batch.input_ids.shape:
                     raise InputError(
                         f"{self.encoder.name}: neurons of layer {layer} come as"
@@ -70,16 +81,16 @@ class HookedForward:
                     )
                 rows = torch.arange(len(neurons), device=neurons.device)
                 changed = changes[layer](neurons[rows, mask]).to(neurons.dtype)
-                return (neurons.index_put((rows, mask), changed), *args[1:]), kwargs
+                return neurons.index_put((rows, mask), changed)
 
-            return hook
+            return change
 
         def keep_mask(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
             return with_hidden(output, at_mask(hidden_of(output), mask)[:, None])
 
         mask_only = mask_only and self.encoder.traits.positionwise_head
         with (
-            forward_pre_hooks([(structure.projections[layer], change(layer)) for layer in changes]),
+            changed_neurons(self.encoder, {layer: at_masks(layer) for layer in changes}),
             forward_hooks([(structure.layers[-1], keep_mask)] if mask_only else []),
         ):
             logits = self.encoder.logits(batch)
@@ -87,15 +98,16 @@ class HookedForward:
 
     def base(self, batch: TokenBatch, with_slope: bool = False) -> BasePass:
         """Run the untouched encoder."""
-        projections = self.encoder.structure.projections
-        neurons: dict[nn.Module, Tensor] = {}
+        neurons: list[Tensor] = []
 
-        def keep(module: nn.Module, args: tuple[Any, ...], _: dict[str, Any]) -> None:
-            neurons[module] = at_mask(args[0], batch.mask_position)
+        def keep(at_masks: Tensor) -> Tensor:
+            neurons.append(at_masks)
+            return at_masks
 
-        with torch.no_grad(), forward_pre_hooks([(module, keep) for module in projections]):
-            logits = self.logits(batch, {})
-        activations = torch.stack([neurons[module] for module in projections], 1)
+        with torch.no_grad():
+            layers = range(self.encoder.structure.n_layers)
+            logits = self.logits(batch, dict.fromkeys(layers, keep))
+        activations = torch.stack(neurons, 1)
         base = BasePass(batch, activations, answer_statistics(logits, batch.answer), None)
         if not with_slope:
             return base
@@ -103,21 +115,31 @@ class HookedForward:
         ends = self.slope(base, Points.of(everywhere, 1.0, activations.dtype)).gradient
         return replace(base, end_gradient=ends.unflatten(0, activations.shape[:2]))
 
+    def _chunks(self, base: BasePass, layer: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Indices of the rows of each pass, with their layer."""
+        most = max(1, self.row_tokens // base.batch.input_ids.shape[1])
+        for one in layer.unique().tolist():
+            for chunk in (layer == one).nonzero()[:, 0].split(most):
+                yield one, chunk
+
     def _probability(self, base: BasePass, layer: int, prompt: Tensor, neurons: Tensor) -> Tensor:
         batch = rows_of(base.batch, prompt)
         return answer_probability(self.logits(batch, {layer: lambda _: neurons}), batch.answer)
 
     def slope(self, base: BasePass, points: Points) -> Slope:
-        """P and its gradient by the neurons themselves, one point after another."""
-        probabilities, gradients = [], []
-        for prompt, layer, node in zip(*points, strict=True):
-            neurons = node.to(base.activations.dtype) * base.activations[prompt, layer][None]
+        """P and its gradient by the neurons themselves."""
+        known = base.statistics.probability
+        probability = known.new_empty(len(points.layer))
+        gradient = known.new_empty(len(points.layer), base.activations.shape[-1])
+        for layer, chunk in self._chunks(base, points.layer):
+            prompt, node = points.prompt[chunk], points.node[chunk, None]
+            neurons = node.to(base.activations.dtype) * base.activations[prompt, layer]
             neurons.requires_grad_(True)
             with torch.enable_grad():
-                probability = self._probability(base, int(layer), prompt[None], neurons)
-                gradients += torch.autograd.grad(probability.sum(), neurons)
-            probabilities.append(probability.detach())
-        return Slope(torch.cat(probabilities), torch.cat(gradients))
+                found = self._probability(base, layer, prompt, neurons)
+                (slope,) = torch.autograd.grad(found.sum(), neurons)
+            probability[chunk], gradient[chunk] = found.detach(), slope.to(gradient.dtype)
+        return Slope(probability, gradient)
 
     def neuron_gradient(self, base: BasePass, places: Places, gradient: Tensor) -> Tensor:
         """As it is."""
@@ -137,12 +159,25 @@ class HookedForward:
 
     def _replaced_probability(self, base: BasePass, places: Places, neurons: Tensor) -> Tensor:
         prompt, layer = places
-        wide = torch.promote_types(neurons.dtype, torch.float32)
-        probability = neurons.new_empty(len(prompt), dtype=wide)
-        for one in layer.unique():
-            here = layer == one
-            probability[here] = self._probability(base, int(one), prompt[here], neurons[here])
+        probability = base.statistics.probability.new_empty(len(prompt))
+        for one, chunk in self._chunks(base, layer):
+            probability[chunk] = self._probability(base, one, prompt[chunk], neurons[chunk])
         return probability
+
+    def edited_statistics(
+        self, base: BasePass, prompt: Tensor, edits: RowEdits
+    ) -> AnswerStatistics:
+        """Of R rows, each a prompt of the base pass with its own neurons edited at the mask."""
+        results = AnswerStatistics(*(part.new_empty(len(prompt)) for part in base.statistics))
+        most = max(1, self.row_tokens // base.batch.input_ids.shape[1])
+        for chunk in torch.arange(len(prompt), device=prompt.device).split(most):
+            batch = rows_of(base.batch, prompt[chunk])
+            logits = self.edited_logits(batch, edits.of_rows(chunk, len(prompt)))
+            for result, column in zip(
+                results, answer_statistics(logits, batch.answer), strict=True
+            ):
+                result[chunk] = column
+        return results
 
     @torch.no_grad()
     def edited_logits(self, batch: TokenBatch, edits: RowEdits) -> Tensor:

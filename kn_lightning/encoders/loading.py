@@ -20,6 +20,7 @@ from kn_lightning.core.forward import TokenBatch
 from kn_lightning.encoders.contract import probe_batch, verified_traits
 from kn_lightning.encoders.discovery import discover
 from kn_lightning.encoders.encoder import Encoder, Traits
+from kn_lightning.encoders.rows import ROWS
 from kn_lightning.encoders.scratch import scratch_model
 from kn_lightning.errors import InputError
 
@@ -64,11 +65,13 @@ def load_encoder(
     model.eval()
     model.requires_grad_(False)
     batch = probe_batch(tokenizer, model.device)
+    row = ROWS.get(model.config.model_type)
     with torch.no_grad():
         structure = discover(
             model,
             lambda: _trial_run(model, batch, name),
             model.config.hidden_size,
+            row,
         )
     revision = getattr(model.config, "_commit_hash", None)
     encoder = Encoder(model, tokenizer, structure, Traits(), name, revision)
@@ -77,6 +80,14 @@ def load_encoder(
 
 def _check_together(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     """Raise InputError where no prompt could be encoded, or some couldn't be run."""
+    row = ROWS.get(model.config.model_type)
+    if row is not None and row.refused:
+        raise InputError(f"{name} ({type(model).__name__}): {row.refused}")
+    if model.config.is_encoder_decoder:
+        raise InputError(
+            f"{name} ({type(model).__name__}): an encoder-decoder, whose answer is read in the"
+            " decoder; give an encoder"
+        )
     for size in ("hidden_size", "vocab_size"):
         if getattr(model.config, size, None) is None:
             raise InputError(f"{name}: its config doesn't say its {size}")

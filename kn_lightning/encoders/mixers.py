@@ -36,7 +36,7 @@ def mixer_names(encoder: Encoder, batch: TokenBatch) -> Iterator[str]:
     with forward_hooks(children), torch.no_grad():
         encoder.logits(batch)
     shape = (*batch.input_ids.shape, encoder.structure.hidden_size)
-    for name, output in outputs:
+    for name, output in dict(outputs).items():  # once, where layers share them
         if hidden_of(output).shape == shape and all(
             hasattr(layer, name) for layer in encoder.structure.layers
         ):
@@ -52,6 +52,7 @@ def known_maps(
     """
     layer, mixer = encoder.structure.layers[-1], mixers[-1]
     linear = {name: m for name, m in mixer.named_modules() if isinstance(m, nn.Linear)}
+    times = encoder.structure.layers.count(layer)
     rows = torch.arange(len(batch.answer), device=batch.answer.device)
     elsewhere = torch.ones_like(batch.input_ids, dtype=torch.bool)
     elsewhere[rows, batch.mask_position] = False
@@ -59,21 +60,29 @@ def known_maps(
     def run(changed: nn.Module | None, where: Tensor) -> dict[nn.Module, Tensor]:
         """Outputs of all maps and of the mixer, one module's input or output changed somewhere."""
         outputs: dict[nn.Module, Tensor] = {}
+        calls = 0  # of the layer: one that is shared is changed in its last
+
+        def begin(*_: Any) -> None:
+            nonlocal calls
+            calls += 1
 
         def keep(module: nn.Module, _: Any, output: Any) -> Any:
             hidden = hidden_of(output)
-            if module is changed:
+            if module is changed and calls == times:
                 hidden = hidden + _bump(where, hidden)
             outputs[module] = hidden
             return with_hidden(output, hidden)
 
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if calls < times:
+                return None
             leaves, structure = tree_flatten((args, kwargs))
             place = next(i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor))
             leaves[place] = leaves[place] + _bump(where, leaves[place])
             return tree_unflatten(leaves, structure)
 
-        entering = [(layer, enter)] if changed is layer else []
+        entering: list[tuple[nn.Module, Any]] = [(layer, begin)]
+        entering += [(layer, enter)] if changed is layer else []
         hooks = [(module, keep) for module in (*linear.values(), mixer)]
         with torch.no_grad(), forward_pre_hooks(entering), forward_hooks(hooks):
             encoder.logits(batch)

@@ -48,20 +48,23 @@ class StagedForward:
         self.encoder = encoder
         self.row_tokens = row_tokens
         self._head = Head(encoder)
+        self._maps = encoder.structure.linear_maps
 
     def base(self, batch: TokenBatch, with_slope: bool = False) -> StagedBase:
         """Run the untouched encoder and remember each layer's call."""
-        projections = self.encoder.structure.projections
+        structure = self.encoder.structure
+        projections = list(dict.fromkeys(structure.projections))  # some are shared by layers
         neurons: list[Tensor] = []
 
-        def begin_graph(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-            return output.detach().requires_grad_(True)
+        def begin_graph(_: nn.Module, __: Any, output: Tensor) -> Tensor | None:
+            return output.detach().requires_grad_(True) if len(neurons) == 1 else None
 
         def keep(_: nn.Module, args: tuple[Tensor], __: Any) -> None:
             neurons.append(at_mask(args[0].detach(), batch.mask_position))
 
         def stop(*_: Any) -> None:
-            raise Reached
+            if len(calls) == structure.n_layers:
+                raise Reached
 
         with torch.set_grad_enabled(with_slope):
             with ExitStack() as stack:
@@ -69,7 +72,7 @@ class StagedForward:
                     stack.enter_context(forward_hooks([(projections[0], begin_graph)]))
                 calls = stack.enter_context(recorded_calls(self.encoder))
                 stack.enter_context(forward_pre_hooks([(module, keep) for module in projections]))
-                stack.enter_context(forward_hooks([(self.encoder.structure.layers[-1], stop)]))
+                stack.enter_context(forward_hooks([(structure.layers[-1], stop)]))
                 stack.enter_context(suppress(Reached))
                 self.encoder.logits(batch)
             hidden = hidden_of(calls[-1].output)
@@ -113,7 +116,7 @@ class StagedForward:
         """By the chain rule through the neurons' map: ``gradient @ W``."""
         result = gradient.new_empty(len(gradient), self.encoder.structure.n_neurons)
         with torch.no_grad(), torch.autocast(gradient.device.type, enabled=False):
-            for layer, projection in enumerate(self.encoder.structure.projections):
+            for layer, projection in enumerate(self._maps):
                 here = places[1] == layer
                 result[here] = gradient[here] @ projection.weight.to(gradient.dtype)
         return result
@@ -152,10 +155,7 @@ class StagedForward:
         start = torch.full_like(prompt, last).scatter_reduce(0, edits.row, edits.layer, "amin")
         results = AnswerStatistics(*(part.new_empty(len(prompt)) for part in base.statistics))
         for chunk in self._chunks(base, start):
-            place = torch.full_like(prompt, -1)
-            place[chunk] = torch.arange(len(chunk), device=prompt.device)
-            mine = place[edits.row] >= 0
-            part = RowEdits(place[edits.row[mine]], *(column[mine] for column in edits[1:]))
+            part = edits.of_rows(chunk, len(prompt))
             rows = self._edited(base, prompt[chunk], start[chunk], part)
             found = self._head.statistics(self._climbed(base, rows), base.batch.answer[rows.prompt])
             for result, column in zip(results, found, strict=True):
@@ -200,7 +200,7 @@ class StagedForward:
         """Rows in which all neurons of a layer are ``node`` times what they were."""
 
         def scale(untouched: Tensor, layer: int, index: slice) -> Tensor:
-            own = self.encoder.structure.projections[layer].bias
+            own = self._maps[layer].bias
             bias = torch.zeros_like(untouched[:1]) if own is None else own.to(untouched.dtype)
             return bias + points.node[index, None].to(untouched.dtype) * (untouched - bias)
 
@@ -214,7 +214,7 @@ class StagedForward:
         def change(untouched: Tensor, layer: int, index: slice) -> Tensor:
             here = RowEdits(*(column[own.layer == layer] for column in own))
             activation = base.activations[prompt[here.row], layer, here.neuron]
-            weight = self.encoder.structure.projections[layer].weight
+            weight = self._maps[layer].weight
             return untouched.index_add(
                 0, here.row - index.start, change_of_output(here, activation, weight, untouched)
             )

@@ -35,7 +35,7 @@ class Package:
     def scores(self, prompt: EncodedPrompt, batch_size: int) -> Tensor:
         """``[L, I]`` of one prompt."""
         scores: Tensor = self._codes.get_scores(
-            prompt.text, self._word(prompt.answer), batch_size, STEPS, pbar=False
+            prompt.text, self._word(prompt.answers[0]), batch_size, STEPS, pbar=False
         )
         return scores
 
@@ -44,14 +44,15 @@ class Package:
         places = [list(neuron) for neuron in neurons]
         edits = (self._codes.suppress_knowledge, self._codes.enhance_knowledge)
         results = (
-            edit(prompt.text, self._word(prompt.answer), places, quiet=True)[0] for edit in edits
+            edit(prompt.text, self._word(prompt.answers[0]), places, quiet=True)[0]
+            for edit in edits
         )
         return [float(result["after"]["gt_prob"]) for result in results]
 
 
 def captum_scores(encoder: Encoder, prompt: EncodedPrompt, nodes: int) -> Tensor:
     """``[L, I]`` of one prompt by Integrated Gradients, layer by layer, Gauss-Legendre nodes."""
-    ids, mask = torch.tensor([prompt.input_ids], device=encoder.device), prompt.mask_position
+    ids, mask = torch.tensor([prompt.input_ids], device=encoder.device), prompt.mask_positions[0]
     projections = encoder.structure.projections
     neurons: list[Tensor] = []
 
@@ -69,7 +70,7 @@ def captum_scores(encoder: Encoder, prompt: EncodedPrompt, nodes: int) -> Tensor
 
         with module.register_forward_pre_hook(patch):
             logits: Tensor = encoder.model(input_ids=ids.expand(len(given), -1)).logits[:, mask]
-        return logits.softmax(-1)[:, prompt.answer]
+        return logits.softmax(-1)[:, prompt.answers[0]]
 
     layers = []
     for module, own in zip(projections, neurons, strict=True):

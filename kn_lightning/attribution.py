@@ -68,28 +68,30 @@ def attribute(
     rule: str = ADAPTIVE,
     nodes: int | None = None,
     tolerance: float = DEFAULT_TOLERANCE,
+    several: bool = False,
 ) -> Attribution:
     """Integrated gradients of each answer's probability in the neurons at its prompt's mask.
 
     Args:
         encoder: from :func:`~kn_lightning.load_encoder`.
         prompts: B sentences with one ``[MASK]`` each.
-        answers: B words, each one token of the vocabulary at that place.
+        answers: B words, each one token of the vocabulary at that place, or ``several``.
         rule: ``adaptive`` or a fixed quadrature rule.
         nodes: of a fixed rule; 20 unless told.
         tolerance: of ``adaptive``.
+        several: answers may be of several tokens: each gets a mask, attribution is at all of them.
 
     Returns:
         The attribution of all prompts, in their order.
 
     Raises:
-        InputError: lists of different lengths, or an answer that is not one token.
+        InputError: lists of different lengths, or an answer that can't be asked about.
     """
     if len(prompts) != len(answers):
         raise InputError(f"{len(prompts)} prompts but {len(answers)} answers: give one for each")
     encoded = []
     for number, (text, answer) in enumerate(zip(prompts, answers, strict=True)):
-        result = encode_prompt(encoder, Prompt(text), answer, str(number))
+        result = encode_prompt(encoder, Prompt(text), answer, str(number), several)
         if isinstance(result, Skipped):
             raise InputError(f"prompt {number} {text!r}, answer {answer!r}: {result.reason}")
         encoded.append(result)

@@ -89,7 +89,12 @@ class EditPlan:
         self.settings = settings
         self._n_neurons = encoder.structure.n_neurons
         self._prompts = UnrelatedPrompts(
-            encoder, study.groups, settings.unrelated, study.beyond, settings.unrelated_prompts
+            encoder,
+            study.groups,
+            settings.unrelated,
+            study.beyond,
+            settings.unrelated_prompts,
+            study.several,
         )
         # Each concept lends its neurons to the next one in a random ring. So the rows of "foreign"
         # neurons can be measured where the lender's neurons are known, wherever the borrower's are.

@@ -49,7 +49,7 @@ def environment_record(
     assert study is not None
     structure = encoder.structure
     settings = flat_settings(config)
-    quoted = ["model.rule", "model.nodes", "model.tolerance", "model.path"]
+    quoted = ["model.answers", "model.rule", "model.nodes", "model.tolerance", "model.path"]
     quoted += [key for key in settings if key.startswith(("refine.", "edit."))]
     record = {
         "versions": {"python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
@@ -83,6 +83,7 @@ def environment_record(
                 settings["edit.unrelated"],
                 study.beyond,
                 settings.get("edit.unrelated_prompts"),
+                study.several,
             ).name,
         },
         "seconds": {},

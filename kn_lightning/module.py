@@ -18,6 +18,7 @@ from transformers import get_linear_schedule_with_warmup
 from kn_lightning.attribution import AttributionSettings, attribute_encoded
 from kn_lightning.budget import RowBudget
 from kn_lightning.core.quadrature import ADAPTIVE, DEFAULT_TOLERANCE
+from kn_lightning.data.encoding import SINGLE, takes_several
 from kn_lightning.data.masking import IGNORED, MaskedBatch
 from kn_lightning.data.study import Pack
 from kn_lightning.encoders.loading import EMBEDDED, load_encoder
@@ -42,6 +43,8 @@ class MaskedLanguageModel(LightningModule):
         candidates: how many neurons of a prompt ``path=neuron`` ablates.
         row_tokens: rows x tokens computed together, of rows that climb all layers; fitted to the
             memory unless told.
+        answers: ``single``: what is no single token of the vocabulary is left out; ``multi``: an
+            answer of several tokens gets a mask for each, and its probability is their product.
         learning_rate: of AdamW, at its peak.
         weight_decay: of AdamW.
         warmup_steps: steps of linear warm-up; the rate then falls linearly to 0 at the last step.
@@ -56,12 +59,14 @@ class MaskedLanguageModel(LightningModule):
         path: str = "layer",
         candidates: int = 64,
         row_tokens: int | None = None,
+        answers: str = SINGLE,
         learning_rate: float = 5e-5,
         weight_decay: float = 0.01,
         warmup_steps: int = 0,
     ) -> None:
         super().__init__()
         self.settings = AttributionSettings(rule, nodes, tolerance, path, candidates, row_tokens)
+        self.several = takes_several(answers)
         if not (0 < learning_rate < float("inf")):
             raise InputError(f"model.learning_rate {learning_rate}: give a positive number")
         self.learning_rate = learning_rate

@@ -67,8 +67,9 @@ class Skipped:
 class EncodedPrompt:
     """A prompt as the encoder reads it.
 
-    ``input_ids`` carries the special tokens, ``mask_position`` indexes into it, and ``answer`` is
-    the vocabulary index of the concept at that place.
+    ``input_ids`` carries the special tokens. ``mask_positions`` index into it, ascending, one for
+    each piece of the concept, and ``answers`` are the vocabulary indices of those pieces: one each
+    where the concept is a single token.
     """
 
     prompt_id: str
@@ -76,8 +77,8 @@ class EncodedPrompt:
     text: str
     relation: str | None
     input_ids: tuple[int, ...]
-    mask_position: int
-    answer: int
+    mask_positions: tuple[int, ...]
+    answers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,9 @@ class EncodedGroup:
 class Attribution:
     """Integrated gradients of the answer's probability in the neurons at the mask.
 
+    An answer of several tokens has a mask for each. Its probability is the product over them, its
+    rank the worst of them, and its argmax each mask's own.
+
     Attributes:
         scores: ``[B, L, I]`` float32 (float64 of a float64 encoder, as all others), Attr of every
             neuron.
@@ -101,7 +105,7 @@ class Attribution:
         residual: ``[B, L]`` float32, ``scores.sum(-1) - total``: the error of completeness.
         probability: ``[B]`` float32, P of the answer without intervention.
         evaluations: ``[B, L]`` int64, gradients of the probability that were computed.
-        rank: ``[B]`` int64, 1 where the answer is the most probable token.
+        rank: ``[B]`` int64, 1 where the answer is the most probable token, at every mask.
         argmax: ``[B]`` int64, the most probable token.
         log_odds: ``[B]`` float32, log P / (1 - P) of the answer.
         activations: ``[B, L, I]`` float32, the neurons themselves, w.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.outcome import Outcome
-from kn_lightning.schema import TABLES
+from kn_lightning.schema import TABLES, EncodedPrompt
 
 
 def outcome_tables(outcome: Outcome, encoder: Encoder) -> dict[str, pa.Table]:
@@ -25,7 +27,6 @@ def outcome_tables(outcome: Outcome, encoder: Encoder) -> dict[str, pa.Table]:
 def _prompts(outcome: Outcome, encoder: Encoder) -> pa.Table:
     attribution, prompts = outcome.attribution, outcome.prompts
     assert outcome.coarse is not None
-    words = {i: encoder.token(i) for i in set(attribution.argmax.tolist())}
     return pa.table(
         {
             "prompt_id": [p.prompt_id for p in prompts],
@@ -36,13 +37,32 @@ def _prompts(outcome: Outcome, encoder: Encoder) -> pa.Table:
             "n_tokens": [len(p.input_ids) for p in prompts],
             "probability": attribution.probability.numpy().astype(np.float32),
             "rank": attribution.rank.numpy(),
-            "argmax": [words[i] for i in attribution.argmax.tolist()],
+            "argmax": guesses(encoder, prompts, attribution.argmax.tolist()),
             "max_score": attribution.scores.amax((1, 2)).numpy().astype(np.float32),
             "n_coarse": outcome.coarse.prompt.bincount(minlength=len(prompts)).numpy(),
             "evaluations": attribution.evaluations.sum(1).numpy(),
         },
         schema=TABLES["prompts"],
     )
+
+
+def guesses(
+    encoder: Encoder, prompts: Sequence[EncodedPrompt], argmax: Sequence[int | Sequence[int]]
+) -> list[str]:
+    """The most probable tokens of each prompt as text.
+
+    Args:
+        encoder: whose tokens they are.
+        prompts: of the rows.
+        argmax: of each row, the token of its mask, or a token for each of its masks and then,
+            where other prompts have more masks, anything.
+    """
+    rows = [
+        (row,) if isinstance(row, int) else tuple(row[: len(prompt.answers)])
+        for prompt, row in zip(prompts, argmax, strict=True)
+    ]
+    texts = {row: encoder.text(row) for row in set(rows)}
+    return [texts[row] for row in rows]
 
 
 def _completeness(outcome: Outcome) -> pa.Table:

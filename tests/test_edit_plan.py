@@ -23,7 +23,9 @@ SETTINGS = EditSettings(
 
 
 def group(concept: str, number: int) -> EncodedGroup:
-    prompt = EncodedPrompt(f"{concept}/0", concept, f"a [MASK] {number}.", None, (1, 2, 3), 1, 5)
+    prompt = EncodedPrompt(
+        f"{concept}/0", concept, f"a [MASK] {number}.", None, (1, 2, 3), (1,), (5,)
+    )
     return EncodedGroup(concept, None, (prompt,))
 
 

@@ -39,7 +39,7 @@ def batches(encoder: Encoder, encode: Encode) -> list[MaskedBatch]:
     """Batches of several sizes, one of each way of masking."""
     prompts = encode(encoder)
     filled = [
-        [*p.input_ids[: p.mask_position], p.answer, *p.input_ids[p.mask_position + 1 :]]
+        [*p.input_ids[: p.mask_positions[0]], p.answers[0], *p.input_ids[p.mask_positions[0] + 1 :]]
         for p in prompts
     ]
     return [

@@ -16,14 +16,14 @@ from kn_lightning.schema import TABLES, Attribution, EncodedGroup, EncodedPrompt
 from kn_lightning.tables import outcome_tables
 
 WORDS = ["the", "kitten", "cat", "paris"]
-ENCODER = cast("Any", SimpleNamespace(token=lambda index: WORDS[index]))
+ENCODER = cast("Any", SimpleNamespace(text=lambda ids: " ".join(WORDS[i] for i in ids)))
 
 
 def prompt(prompt_id: str, relation: str | None, n_tokens: int) -> EncodedPrompt:
     """A prompt; its text is made of its id."""
     concept = prompt_id.split("/")[0]
     text = f"[MASK] {prompt_id}"
-    return EncodedPrompt(prompt_id, concept, text, relation, (9,) * n_tokens, 1, 1)
+    return EncodedPrompt(prompt_id, concept, text, relation, (9,) * n_tokens, (1,), (1,))
 
 
 def neurons(*rows: tuple[int, int, float, float]) -> RefinedNeurons:

@@ -21,15 +21,16 @@ from kn_lightning.encoders.forwards import fastest_forward
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
 from kn_lightning.schema import TABLES
+from kn_lightning.tables import guesses
 
 
 class Measured(NamedTuple):
-    """The answer of one row: probability, log-odds, rank, argmax token."""
+    """The answer of one row: probability, log-odds, rank, argmax token or one for each mask."""
 
     probability: float
     log_odds: float
     rank: int
-    argmax: int
+    argmax: int | list[int]
 
 
 class EditCallback(Callback):
@@ -137,7 +138,7 @@ class EditCallback(Callback):
     def _table(
         self, rows: Sequence[EditRow], before: Sequence[Measured], after: Sequence[Measured]
     ) -> pa.Table:
-        words = {i: self._encoder.token(i) for i in {m.argmax for m in [*before, *after]}}
+        prompts = [row.prompt for row in rows]
         return pa.table(
             {
                 "concept": [row.concept for row in rows],
@@ -152,8 +153,8 @@ class EditCallback(Callback):
                 "log_odds_after": [m.log_odds for m in after],
                 "rank_before": [m.rank for m in before],
                 "rank_after": [m.rank for m in after],
-                "argmax_before": [words[m.argmax] for m in before],
-                "argmax_after": [words[m.argmax] for m in after],
+                "argmax_before": guesses(self._encoder, prompts, [m.argmax for m in before]),
+                "argmax_after": guesses(self._encoder, prompts, [m.argmax for m in after]),
             },
             schema=TABLES["edits"],
         )

@@ -50,7 +50,8 @@ class MaskedPrompts:
         """``[B, T]`` input_ids, attention_mask and labels."""
         batch = self.encoder.batch(prompts, device="cpu")
         labels = torch.full_like(batch.input_ids, IGNORED)
-        labels[torch.arange(len(labels)), batch.mask_position] = batch.answer
+        for own, prompt in zip(labels, prompts, strict=True):
+            own[list(prompt.mask_positions)] = torch.tensor(prompt.answers)
         return {
             "input_ids": batch.input_ids,
             "attention_mask": batch.attention_mask,
@@ -76,9 +77,9 @@ class ConceptMasking:
         by_concept = self.concept(prompts)
         filled = []
         for prompt in prompts:
-            ids = list(prompt.input_ids)
-            ids[prompt.mask_position] = prompt.answer
-            filled.append(ids)
+            ids = torch.tensor(prompt.input_ids)
+            ids[list(prompt.mask_positions)] = torch.tensor(prompt.answers)
+            filled.append(ids.tolist())
         at_random = self.random(filled)
         chosen = torch.rand(len(prompts), 1) < self.concept_share
         return {

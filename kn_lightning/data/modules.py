@@ -41,6 +41,12 @@ class MaskedSentences(LightningDataModule):
         encoder: Encoder = self.trainer.lightning_module.encoder  # type: ignore[union-attr, assignment]
         return encoder
 
+    @property
+    def several(self) -> bool:
+        """Whether answers may be of several tokens, as that module has it."""
+        several: bool = self.trainer.lightning_module.several  # type: ignore[union-attr, assignment]
+        return several
+
     def loader(self, data: Any, collate: Any, shuffle: bool) -> DataLoader[Any]:
         """Batches of ``data``."""
         return DataLoader(data, self.batch_size, shuffle=shuffle, collate_fn=collate)
@@ -148,7 +154,7 @@ class PromptGroups(MaskedSentences):
             wants_tags = stage == "predict" and self._wants_tags()
             tagger = part_of_speech.load_tagger() if wants_tags else None
             self.study = make_study(
-                self.encoder, groups, self.pack_tokens, beyond, excluded, tagger
+                self.encoder, groups, self.pack_tokens, beyond, excluded, tagger, self.several
             )
         if stage == "predict":
             return

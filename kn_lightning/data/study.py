@@ -37,6 +37,7 @@ class Study:
         sha256: of the groups as read, before encoding and tagging: a run may go on where nltk's
             tagger is missing, and then has no part of speech from there on.
         beyond: groups of the source that the settings left out.
+        several: answers may be of several tokens.
     """
 
     groups: tuple[EncodedGroup, ...]
@@ -44,6 +45,7 @@ class Study:
     packs: tuple[Pack, ...]
     sha256: str
     beyond: tuple[PromptGroup, ...] = ()
+    several: bool = False
 
 
 def merged_groups(groups: Iterable[PromptGroup]) -> list[PromptGroup]:
@@ -74,6 +76,7 @@ def make_study(
     beyond: Sequence[PromptGroup] = (),
     excluded: Sequence[Skipped] = (),
     tagger: Tagger | None = None,
+    several: bool = False,
 ) -> Study:
     """Encode groups and plan the packs.
 
@@ -84,6 +87,7 @@ def make_study(
         beyond: groups that the settings left out.
         excluded: what the source left out already.
         tagger: gives concepts without a part of speech theirs.
+        several: answers may be of several tokens.
 
     Raises:
         InputError: nothing is left to be studied.
@@ -91,7 +95,7 @@ def make_study(
     encoded: list[EncodedGroup] = []
     skipped: list[Skipped] = list(excluded)
     for group in groups:
-        kept, left_out = encode_group(encoder, group)
+        kept, left_out = encode_group(encoder, group, several)
         skipped += left_out
         if kept is not None:
             encoded.append(kept if tagger is None else tagged(kept, tagger))
@@ -109,7 +113,7 @@ def make_study(
     ]
     sha256 = hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
     packs = planned_packs(encoded, pack_tokens)
-    return Study(tuple(encoded), tuple(skipped), packs, sha256, tuple(beyond))
+    return Study(tuple(encoded), tuple(skipped), packs, sha256, tuple(beyond), several)
 
 
 def planned_packs(groups: Sequence[EncodedGroup], pack_tokens: int) -> tuple[Pack, ...]:

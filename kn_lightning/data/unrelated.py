@@ -37,6 +37,7 @@ class UnrelatedPrompts:
             the ones that come with this package (london); and where the vocabulary lacks it too,
             those of the first concept of the data that shares no prompt.
         texts: prompts of ``name`` to be used instead of all these.
+        several: answers may be of several tokens.
 
     Raises:
         InputError: no prompts of ``name``, or the encoder can't be asked one that is given.
@@ -49,17 +50,18 @@ class UnrelatedPrompts:
         name: str,
         beyond: Sequence[PromptGroup] = (),
         texts: Sequence[str] | None = None,
+        several: bool = False,
     ) -> None:
         self.groups = groups
         self.fixed = (
             next((g for g in groups if g.concept.casefold() == name.casefold()), None)
             if texts is None
-            else _given(encoder, name, texts)
+            else _given(encoder, name, texts, several)
         )
         packaged = [LONDON] if name.casefold() == LONDON.concept else []
         for group in (*beyond, *packaged):
             if self.fixed is None and group.concept.casefold() == name.casefold():
-                self.fixed, _ = encode_group(encoder, group)
+                self.fixed, _ = encode_group(encoder, group, several)
         if self.fixed is None and name.casefold() != LONDON.concept:
             raise InputError(
                 f"edit.unrelated {name!r}: the data has no such concept that the encoder knows"
@@ -97,11 +99,11 @@ class UnrelatedPrompts:
         return drawn
 
 
-def _given(encoder: Encoder, name: str, texts: Sequence[str]) -> EncodedGroup:
+def _given(encoder: Encoder, name: str, texts: Sequence[str], several: bool) -> EncodedGroup:
     encoded = []
     for number, text in enumerate(texts):
         # An id of its own: the data may have prompts of the same concept.
-        result = encode_prompt(encoder, Prompt(text), name, f"{name}/unrelated/{number}")
+        result = encode_prompt(encoder, Prompt(text), name, f"{name}/unrelated/{number}", several)
         if isinstance(result, Skipped):
             raise InputError(
                 f"edit.unrelated_prompts {text!r} with the answer {name!r} (edit.unrelated):"

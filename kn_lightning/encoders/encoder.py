@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -88,10 +88,10 @@ class Encoder:
         """Whether an :meth:`edited` block is open."""
         return any(projection._forward_pre_hooks for projection in self.structure.projections)
 
-    def token(self, index: int) -> str:
-        """A token as readable text: ``Ġword`` and ``▁word`` without their marks."""
-        text = str(self.tokenizer.decode([index])).strip()
-        return text or str(self.tokenizer.convert_ids_to_tokens(index))
+    def text(self, ids: Sequence[int]) -> str:
+        """Tokens as readable text: ``Ġword`` and ``▁word`` without their marks."""
+        text = str(self.tokenizer.decode(list(ids))).strip()
+        return text or "".join(self.tokenizer.convert_ids_to_tokens(list(ids)))
 
     def logits(self, batch: TokenBatch) -> Tensor:
         """Logits ``[B, T, V]`` of one forward pass."""
@@ -114,8 +114,8 @@ class Encoder:
         return TokenBatch(
             torch.tensor(ids).to(device),
             attention.to(device),
-            torch.tensor([p.mask_position for p in prompts]).to(device),
-            torch.tensor([p.answer for p in prompts]).to(device),
+            torch.tensor([p.mask_positions[0] for p in prompts]).to(device),
+            torch.tensor([p.answers[0] for p in prompts]).to(device),
         )
 
     @contextmanager

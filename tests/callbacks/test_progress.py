@@ -22,7 +22,7 @@ from .commands import no_report
 
 def pack(number: int, n_prompts: int) -> Pack:
     """A pack of one group."""
-    prompt = EncodedPrompt("cat/0", "cat", "", None, (1,), 0, 0)
+    prompt = EncodedPrompt("cat/0", "cat", "", None, (1,), (0,), (0,))
     return Pack(number, (EncodedGroup("cat", None, (prompt,) * n_prompts),))
 
 

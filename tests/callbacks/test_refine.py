@@ -112,7 +112,7 @@ def test_coarse_neurons_of_every_prompt_are_those_found_by_hand(study: Study) ->
 def planted(*scores: list[float]) -> Outcome:
     """One concept, a prompt for each row of scores, one layer."""
     prompts = tuple(
-        EncodedPrompt(f"cat/{i}", "cat", "", None, (1,), 0, 0) for i in range(len(scores))
+        EncodedPrompt(f"cat/{i}", "cat", "", None, (1,), (0,), (0,)) for i in range(len(scores))
     )
     attribution = SimpleNamespace(scores=torch.tensor(scores)[:, None])
     return Outcome(Pack(0, (EncodedGroup("cat", None, prompts),)), cast("Any", attribution))

@@ -32,7 +32,7 @@ def reason(encoder: Encoder, text: str, answer: str) -> str:
 
 def tokens(encoder: Encoder, prompt: EncodedPrompt) -> list[str]:
     """The prompt's tokens and, last, its answer's."""
-    ids = [*prompt.input_ids, prompt.answer]
+    ids = [*prompt.input_ids, prompt.answers[0]]
     return cast("list[str]", encoder.tokenizer.convert_ids_to_tokens(ids))
 
 
@@ -40,7 +40,7 @@ def test_ids_mask_position_and_answer_are_the_vocabularys(bert: Encoder) -> None
     prompt = encoded(bert, "the young of a cat is a [MASK].", "kitten")
     words = ["[CLS]", "the", "young", "of", "a", "cat", "is", "a", "[MASK]", ".", "[SEP]"]
     assert tokens(bert, prompt) == [*words, "kitten"]
-    assert prompt.mask_position == words.index("[MASK]")
+    assert prompt.mask_positions[0] == words.index("[MASK]")
     assert (prompt.prompt_id, prompt.concept, prompt.relation) == ("id", "kitten", "IsA")
     assert prompt.text == "the young of a cat is a [MASK]."
 
@@ -64,7 +64,7 @@ def test_wrong_case_is_unknown_where_the_tokenizer_keeps_case(
     import torch
 
     cased = tiny_encoders("modernbert", torch.float32)
-    assert encoded(cased, "the capital of france is [MASK].", "paris").answer != 1
+    assert encoded(cased, "the capital of france is [MASK].", "paris").answers[0] != 1
     assert "not in the vocabulary" in reason(cased, "the capital of france is [MASK].", "Paris")
 
 
@@ -113,7 +113,7 @@ def test_prompt_of_the_encoders_length_fits_and_one_more_token_does_not(
     assert bert.max_tokens == 40
     fitting = encoded(bert, text(40), "kitten")
     assert len(fitting.input_ids) == 40
-    assert fitting.input_ids[fitting.mask_position] == bert.tokenizer.mask_token_id
+    assert fitting.input_ids[fitting.mask_positions[0]] == bert.tokenizer.mask_token_id
     assert reason(bert, text(41), "kitten") == "the prompt has 41 tokens, the encoder takes 40"
 
 
@@ -132,8 +132,8 @@ def test_no_answer_is_ever_unknown_or_another_word(encoder: Encoder) -> None:
             result = encode_prompt(encoder, Prompt(frame), answer, "id")
             if isinstance(result, EncodedPrompt):
                 n_encoded += 1
-                assert result.answer not in encoder.tokenizer.all_special_ids
-                assert encoder.token(result.answer).casefold() == answer.casefold()
+                assert result.answers[0] not in encoder.tokenizer.all_special_ids
+                assert encoder.text(result.answers).casefold() == answer.casefold()
     assert n_encoded >= len(WORDS)
 
 
@@ -170,4 +170,4 @@ def test_accented_answer_is_its_own_word_for_an_accent_stripping_tokenizer() -> 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cafe", "is", "small", "."]
     tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(words)})
     stub = cast("Any", SimpleNamespace(tokenizer=tokenizer, max_tokens=20))
-    assert encoded(stub, "[MASK] is small.", "café").answer == words.index("cafe")
+    assert encoded(stub, "[MASK] is small.", "café").answers[0] == words.index("cafe")

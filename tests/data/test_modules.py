@@ -25,7 +25,7 @@ def attach(bert: Encoder) -> Attach:
     """Ties a DataModule to the tiny BERT, as a trainer of so many ranks does."""
 
     def attached(data: MaskedSentences, rank: int = 0, ranks: int = 1) -> Any:
-        module = SimpleNamespace(encoder=bert)
+        module = SimpleNamespace(encoder=bert, several=False)
         trainer = SimpleNamespace(lightning_module=module, global_rank=rank, world_size=ranks)
         data.trainer = cast("Any", trainer)
         return data

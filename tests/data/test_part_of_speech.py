@@ -78,7 +78,7 @@ def no_tagger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def group(concept: str, *texts: str, pos: str | None = None) -> EncodedGroup:
     """An encoded group of these prompts."""
-    prompts = (EncodedPrompt("", concept, text, None, (1,), 0, 0) for text in texts)
+    prompts = (EncodedPrompt("", concept, text, None, (1,), (0,), (0,)) for text in texts)
     return EncodedGroup(concept, pos, tuple(prompts))
 
 

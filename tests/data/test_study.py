@@ -20,7 +20,7 @@ def group(concept: str, *texts: str, pos: str | None = None) -> PromptGroup:
 def sized(concept: str, *lengths: int) -> EncodedGroup:
     """An encoded group whose prompts have these numbers of tokens."""
     prompts = (
-        EncodedPrompt(f"{concept}/{i}", concept, str(i), None, (7,) * length, 0, 0)
+        EncodedPrompt(f"{concept}/{i}", concept, str(i), None, (7,) * length, (0,), (0,))
         for i, length in enumerate(lengths)
     )
     return EncodedGroup(concept, None, tuple(prompts))

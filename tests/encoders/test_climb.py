@@ -226,7 +226,7 @@ def test_the_end_gradient_equals_finite_differences(
     step, bound = (1e-4, 1e-3) if architecture == "modernbert" else (1e-5, 1e-6)
     (prompt,) = several(encoder64, encode, 1)
     batch = encoder64.batch([prompt])
-    mask = prompt.mask_position
+    mask = prompt.mask_positions[0]
     base = StagedForward(encoder64, EVERYTHING).base(batch, with_slope=True)
     assert base.end_gradient is not None
     nudges = step * torch.cat([torch.eye(HIDDEN), -torch.eye(HIDDEN)]).double()
@@ -240,7 +240,7 @@ def test_the_end_gradient_equals_finite_differences(
 
         with torch.no_grad(), projection.register_forward_hook(nudge):
             logits = encoder64.model(input_ids=ids).logits[:, mask]
-        up, down = logits.softmax(-1)[:, prompt.answer].chunk(2)
+        up, down = logits.softmax(-1)[:, prompt.answers[0]].chunk(2)
         expected = (up - down) / (2 * step)
         found = base.end_gradient[0, layer]
         assert (found - expected).abs().max() <= bound * expected.abs().max()

@@ -88,7 +88,7 @@ def test_the_reference_equals_a_forward_pass_patched_by_hand(
 ) -> None:
     encoder = encoder64
     prompt = encode(encoder)[4]
-    mask = prompt.mask_position
+    mask = prompt.mask_positions[0]
     module = encoder.model.get_submodule(PROJECTIONS[architecture].format(layer))
     ids = torch.tensor([prompt.input_ids])  # alone, no padding, no attention mask
 
@@ -100,7 +100,7 @@ def test_the_reference_equals_a_forward_pass_patched_by_hand(
 
         with module.register_forward_pre_hook(hook):
             logits = encoder.model(input_ids=ids).logits[0, mask]
-        return logits.softmax(-1)[prompt.answer]
+        return logits.softmax(-1)[prompt.answers[0]]
 
     hooked = HookedForward(encoder)
     base = hooked.base(encoder.batch([prompt]))

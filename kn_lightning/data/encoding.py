@@ -56,8 +56,8 @@ def encode_prompt(
     if masked.count(mask) != 1:
         return skip("the prompt contains the tokenizer's mask token besides [MASK]")
     place = _answer_place(
-        tokenizer.convert_ids_to_tokens(filled),
-        tokenizer.convert_ids_to_tokens(masked),
+        list(tokenizer.convert_ids_to_tokens(filled)),
+        list(tokenizer.convert_ids_to_tokens(masked)),
         masked.index(mask),
     )
     if place is None:

@@ -115,7 +115,7 @@ def test_results_do_not_depend_on_how_much_is_computed_together(
 
 def test_scores_equal_a_fine_sum_of_finite_differences(bert64: Encoder, encode: Callable) -> None:
     (prompt,) = encode(bert64, PROMPTS[1:2])
-    ids, mask = torch.tensor([prompt.input_ids]), prompt.mask_position
+    ids, mask = torch.tensor([prompt.input_ids]), prompt.mask_positions[0]
     result = attribute(bert64, [TEXTS[1]], [ANSWERS[1]], "gauss_legendre", 48)
     for layer in range(LAYERS):
         module = bert64.model.bert.encoder.layer[layer].output.dense
@@ -139,7 +139,7 @@ def test_the_gradient_at_the_untouched_activation_equals_finite_differences(
     bert64: Encoder, encode: Callable
 ) -> None:
     (prompt,) = encode(bert64, PROMPTS[4:5])
-    ids, mask = torch.tensor([prompt.input_ids]), prompt.mask_position
+    ids, mask = torch.tensor([prompt.input_ids]), prompt.mask_positions[0]
     # The right sum of one node looks at alpha = 1 alone: w dP/dw.
     result = attribute(bert64, [TEXTS[4]], [ANSWERS[4]], "riemann_right", 1)
     for layer in range(LAYERS):
@@ -173,7 +173,7 @@ def test_the_neurons_path_equals_ablation_by_hand(bert64: Encoder, encode: Calla
     result = attribute_encoded(bert64, prompts, settings)
     layers = attribute_encoded(bert64, prompts, AttributionSettings("gauss_legendre", 5))
     for row, prompt in enumerate(prompts):
-        ids, mask = torch.tensor([prompt.input_ids]), prompt.mask_position
+        ids, mask = torch.tensor([prompt.input_ids]), prompt.mask_positions[0]
         found = result.scores[row].nonzero().tolist()
         best = layers.scores[row].flatten().topk(10).indices.tolist()
         assert sorted(layer * NEURONS + neuron for layer, neuron in found) == sorted(best)
@@ -202,13 +202,13 @@ def probabilities(
 
     def patch(_: object, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
         patched = args[0].clone()
-        patched[:, prompt.mask_position] = neurons
+        patched[:, prompt.mask_positions[0]] = neurons
         return (patched,)
 
     ids = torch.tensor([prompt.input_ids]).expand(len(neurons), -1)
     with torch.no_grad(), module.register_forward_pre_hook(patch):
-        logits = encoder.model(input_ids=ids).logits[:, prompt.mask_position]
-    return logits.softmax(-1)[:, prompt.answer]
+        logits = encoder.model(input_ids=ids).logits[:, prompt.mask_positions[0]]
+    return logits.softmax(-1)[:, prompt.answers[0]]
 
 
 # Answers: one token, as the tokenizer writes it at that very place
@@ -248,8 +248,8 @@ def test_an_answer_is_the_word_alone_without_special_tokens(
     bert: Encoder, encode: Callable
 ) -> None:
     (prompt,) = encode(bert, [(TEXTS[1], "kitten")])
-    assert prompt.answer == bert.tokenizer.convert_tokens_to_ids("kitten")
-    assert prompt.input_ids[prompt.mask_position] == bert.tokenizer.mask_token_id
+    assert prompt.answers[0] == bert.tokenizer.convert_tokens_to_ids("kitten")
+    assert prompt.input_ids[prompt.mask_positions[0]] == bert.tokenizer.mask_token_id
 
 
 @pytest.mark.parametrize("answer", ["Kitten", "KITTEN", "kitten ", " kitten"])
@@ -276,15 +276,15 @@ def test_a_byte_level_answer_has_its_leading_space_where_there_is_one(
     roberta: Encoder, encode: Callable, text: str, token: str
 ) -> None:
     (prompt,) = encode(roberta, [(text, "kitten")])
-    assert roberta.tokenizer.convert_ids_to_tokens(prompt.answer) == token
-    assert roberta.token(prompt.answer) == "kitten"
+    assert roberta.tokenizer.convert_ids_to_tokens(prompt.answers[0]) == token
+    assert roberta.token(prompt.answers[0]) == "kitten"
 
 
 def test_a_byte_level_answer_in_brackets_is_the_one_without_a_space(
     roberta: Encoder, encode: Callable
 ) -> None:
     (prompt,) = encode(roberta, [("the cat .[MASK] is small", "kitten")])
-    assert roberta.tokenizer.convert_ids_to_tokens(prompt.answer) == "kitten"
+    assert roberta.tokenizer.convert_ids_to_tokens(prompt.answers[0]) == "kitten"
 
 
 def test_an_answer_that_merges_with_the_words_around_it_is_refused(roberta: Encoder) -> None:
@@ -298,7 +298,7 @@ def test_the_encoded_prompt_with_its_answer_is_the_filled_in_sentence(
 ) -> None:
     for prompt, (text, answer) in zip(encode(encoder), PROMPTS, strict=True):
         filled = list(prompt.input_ids)
-        filled[prompt.mask_position] = prompt.answer
+        filled[prompt.mask_positions[0]] = prompt.answers[0]
         assert filled == encoder.tokenizer(text.replace("[MASK]", answer)).input_ids
 
 

@@ -116,7 +116,7 @@ def prompts(encoder: Encoder) -> list[EncodedPrompt]:
         mask = 1 + number % (TOKENS - 2)
         row[mask] = encoder.tokenizer.mask_token_id
         encoded.append(
-            EncodedPrompt(str(number), "word", "", None, tuple(row), mask, answer=100 + number)
+            EncodedPrompt(str(number), "word", "", None, tuple(row), (mask,), (100 + number,))
         )
     return encoded
 

@@ -93,8 +93,8 @@ def test_edited_probabilities_equal_those_of_the_package(
     encoded = encode(bert, [(prompt, "kitten") for prompt in KITTEN])
     batch = bert.batch(encoded)
     logits = HookedForward(bert).edited_logits(batch, row_edits([(neurons, factor)] * len(KITTEN)))
-    ours = answer_probability(logits, batch.answer)
-    plain = answer_probability(HookedForward(bert).logits(batch, {}), batch.answer)
+    ours = answer_probability(logits, batch.answers)
+    plain = answer_probability(HookedForward(bert).logits(batch, {}), batch.answers)
     for prompt, before, after in zip(KITTEN, plain.tolist(), ours.tolist(), strict=True):
         run = getattr(package(bert), f"{edit}_knowledge")
         theirs, _ = run(prompt, "kitten", [list(neuron) for neuron in neurons], quiet=True)
@@ -120,7 +120,7 @@ def test_scores_equal_captums_gauss_legendre_over_a_patched_forward(
 def captum_scores(
     encoder: Encoder, prompt: EncodedPrompt, module: torch.nn.Module, nodes: int
 ) -> Tensor:
-    ids, mask = torch.tensor([prompt.input_ids]), prompt.mask_position
+    ids, mask = torch.tensor([prompt.input_ids]), prompt.mask_positions[0]
     seen: list[Tensor] = []
     with torch.no_grad(), module.register_forward_pre_hook(lambda _, args: seen.append(args[0])):
         encoder.model(input_ids=ids)
@@ -131,7 +131,7 @@ def captum_scores(
 
         with module.register_forward_pre_hook(patch):
             logits = encoder.model(input_ids=ids.expand(len(neurons), -1)).logits[:, mask]
-        return logits.softmax(-1)[:, prompt.answer]
+        return logits.softmax(-1)[:, prompt.answers[0]]
 
     return IntegratedGradients(probability).attribute(
         seen[0][:, mask], baselines=0.0, n_steps=nodes, method="gausslegendre"

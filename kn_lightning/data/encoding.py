@@ -44,7 +44,7 @@ def encode_prompt(
     if pieces[0] in tokenizer.all_special_ids:
         return skip("the answer is not in the vocabulary")
     return EncodedPrompt(
-        prompt_id, concept, prompt.text, prompt.relation, tuple(masked), position, pieces[0]
+        prompt_id, concept, prompt.text, prompt.relation, tuple(masked), (position,), (pieces[0],)
     )
 
 

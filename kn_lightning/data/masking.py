@@ -50,7 +50,7 @@ class MaskedPrompts:
         """``[B, T]`` input_ids, attention_mask and labels."""
         batch = self.encoder.batch(prompts, device="cpu")
         labels = torch.full_like(batch.input_ids, IGNORED)
-        labels[torch.arange(len(labels)), batch.mask_position] = batch.answer
+        labels[torch.arange(len(labels))[:, None], batch.mask_positions] = batch.answers
         return {
             "input_ids": batch.input_ids,
             "attention_mask": batch.attention_mask,
@@ -77,7 +77,8 @@ class ConceptMasking:
         filled = []
         for prompt in prompts:
             ids = list(prompt.input_ids)
-            ids[prompt.mask_position] = prompt.answer
+            for position, answer in zip(prompt.mask_positions, prompt.answers, strict=True):
+                ids[position] = answer
             filled.append(ids)
         at_random = self.random(filled)
         chosen = torch.rand(len(prompts), 1) < self.concept_share

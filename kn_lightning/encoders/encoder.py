@@ -103,7 +103,10 @@ class Encoder:
     def batch(
         self, prompts: Iterable[EncodedPrompt], device: torch.device | str | None = None
     ) -> TokenBatch:
-        """Prompts padded to the longest of them, on ``device``: the model's unless told."""
+        """Prompts of as many masks each, padded to the longest.
+
+        ``device`` is the model's unless told.
+        """
         device = self.device if device is None else device
         prompts = list(prompts)
         width = max(len(prompt.input_ids) for prompt in prompts)
@@ -114,8 +117,8 @@ class Encoder:
         return TokenBatch(
             torch.tensor(ids).to(device),
             attention.to(device),
-            torch.tensor([p.mask_position for p in prompts]).to(device),
-            torch.tensor([p.answer for p in prompts]).to(device),
+            torch.tensor([p.mask_positions for p in prompts]).to(device),
+            torch.tensor([p.answers for p in prompts]).to(device),
         )
 
     @contextmanager

@@ -32,7 +32,7 @@ def reason(encoder: Encoder, text: str, answer: str) -> str:
 
 def tokens(encoder: Encoder, prompt: EncodedPrompt) -> list[str]:
     """The prompt's tokens and, last, its answer's."""
-    ids = [*prompt.input_ids, prompt.answer]
+    ids = [*prompt.input_ids, prompt.answers[0]]
     return cast("list[str]", encoder.tokenizer.convert_ids_to_tokens(ids))
 
 
@@ -40,7 +40,7 @@ def test_ids_mask_position_and_answer_are_the_vocabularys(bert: Encoder) -> None
     prompt = encoded(bert, "the young of a cat is a [MASK].", "kitten")
     words = ["[CLS]", "the", "young", "of", "a", "cat", "is", "a", "[MASK]", ".", "[SEP]"]
     assert tokens(bert, prompt) == [*words, "kitten"]
-    assert prompt.mask_position == words.index("[MASK]")
+    assert prompt.mask_positions[0] == words.index("[MASK]")
     assert (prompt.prompt_id, prompt.concept, prompt.relation) == ("id", "kitten", "IsA")
     assert prompt.text == "the young of a cat is a [MASK]."
 

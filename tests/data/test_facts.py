@@ -139,7 +139,7 @@ def test_every_concept_is_one_token_of_the_embedded_encoder(
         encoded, skipped = encode_group(embedded, group)
         assert skipped == []
         assert encoded is not None
-        (answer,) = {prompt.answer for prompt in encoded.prompts}
+        (answer,) = {prompt.answers[0] for prompt in encoded.prompts}
         assert embedded.tokenizer.convert_ids_to_tokens(answer) == group.concept
         for prompt in encoded.prompts:
             assert embedded.tokenizer.unk_token_id not in prompt.input_ids

@@ -36,9 +36,9 @@ def test_masked_prompts_ask_for_the_concept_alone(bert: Encoder, encode: Encode)
         assert batch["attention_mask"][row].sum() == length
         assert batch["attention_mask"][row, :length].all()
         asked = (batch["labels"][row] != -100).nonzero().flatten().tolist()
-        assert asked == [prompt.mask_position]
-        assert batch["labels"][row, prompt.mask_position] == prompt.answer
-        assert batch["input_ids"][row, prompt.mask_position] == bert.tokenizer.mask_token_id
+        assert asked == [prompt.mask_positions[0]]
+        assert batch["labels"][row, prompt.mask_positions[0]] == prompt.answers[0]
+        assert batch["input_ids"][row, prompt.mask_positions[0]] == bert.tokenizer.mask_token_id
 
 
 def test_random_masking_hides_a_share_of_words_and_asks_for_those(bert: Encoder) -> None:
@@ -84,7 +84,7 @@ def test_concept_masking_always_or_never_hides_the_concept(bert: Encoder, encode
 
     never = ConceptMasking(bert, concept_share=0.0)(prompts)
     filled = plain["input_ids"].clone()
-    filled[plain["labels"] != -100] = torch.tensor([prompt.answer for prompt in prompts])
+    filled[plain["labels"] != -100] = torch.tensor([prompt.answers[0] for prompt in prompts])
     asked = never["labels"] != -100
     assert torch.equal(never["labels"][asked], filled[asked])
     assert torch.equal(never["input_ids"][~asked], filled[~asked])
@@ -102,5 +102,5 @@ def test_concept_masking_hides_the_concept_in_the_share_of_prompts(
     # 0.7, and the few where random masking happened to do the same; standard deviation 1 %.
     assert by_concept.float().mean().item() == pytest.approx(0.71, abs=0.045)
     # In the others the concept is filled in: hidden only as often as any word.
-    others = batch["input_ids"][~by_concept][:, prompt.mask_position]
-    assert (others == prompt.answer).float().mean() > 0.75
+    others = batch["input_ids"][~by_concept][:, prompt.mask_positions[0]]
+    assert (others == prompt.answers[0]).float().mean() > 0.75

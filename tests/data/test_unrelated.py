@@ -54,12 +54,12 @@ def test_shipped_london_stands_in_where_the_data_has_none(bert: Encoder) -> None
     found = UnrelatedPrompts(bert, [CAT, DOG], "london").unrelated(CAT)
     assert len(found) >= 4
     assert len({prompt.text for prompt in found}) == len(found)
-    (answer,) = {prompt.answer for prompt in found}
+    (answer,) = {prompt.answers[0] for prompt in found}
     assert bert.tokenizer.convert_ids_to_tokens(answer) == "london"
     for prompt in found:
         assert prompt.text.count("[MASK]") == 1
         assert "london" not in prompt.text.lower()
-        assert prompt.input_ids[prompt.mask_position] == bert.tokenizer.mask_token_id
+        assert prompt.input_ids[prompt.mask_positions[0]] == bert.tokenizer.mask_token_id
 
 
 def test_first_concept_that_shares_no_prompt_stands_in_for_an_unknown_london(

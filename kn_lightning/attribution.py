@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from kn_lightning.budget import RowBudget
 from kn_lightning.core.attribution import layer_attribution, neuron_attribution, path_rules
@@ -15,7 +16,7 @@ from kn_lightning.data.encoding import encode_prompt
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.forwards import fastest_forward
 from kn_lightning.errors import InputError
-from kn_lightning.schema import Attribution, EncodedPrompt, Prompt, Skipped
+from kn_lightning.schema import NO_TOKEN, Attribution, EncodedPrompt, Prompt, Skipped
 
 PATHS = ("layer", "neuron")
 PROMPTS_SHARE = 4
@@ -137,6 +138,7 @@ def _attributed(
     forward = fastest_forward(encoder, row_tokens)
     rules = path_rules(settings.rule, settings.nodes, settings.tolerance)
     with_slope = any(1.0 in rule.nodes for rule in rules)
+    most = max(len(prompt.answers) for prompt in prompts)
     order: list[int] = []
     parts: list[list[Tensor]] = []
     for chunk in length_chunks(prompts, max(1, row_tokens // PROMPTS_SHARE)):
@@ -145,17 +147,23 @@ def _attributed(
         if settings.path == "neuron":
             part = neuron_attribution(forward, base, part, settings.candidates)
         order += chunk
+        missing = most - part.argmax.shape[1]
+        part = replace(part, argmax=pad(part.argmax, (0, missing), value=NO_TOKEN))
         parts.append([getattr(part, field.name).cpu() for field in fields(Attribution)])
     back = torch.tensor(order).argsort()
     return Attribution(*(torch.cat(column)[back] for column in zip(*parts, strict=True)))
 
 
 def length_chunks(prompts: Sequence[EncodedPrompt], tokens: int) -> Iterator[list[int]]:
-    """Indices of prompts by length, cut at ``tokens`` (prompts x longest)."""
+    """Indices of prompts of as many masks, by length, cut at ``tokens`` (prompts x longest)."""
     chunk: list[int] = []
-    for index in sorted(range(len(prompts)), key=lambda i: len(prompts[i].input_ids)):
+
+    def size(index: int) -> tuple[int, int]:
+        return len(prompts[index].answers), len(prompts[index].input_ids)
+
+    for index in sorted(range(len(prompts)), key=size):
         full = (len(chunk) + 1) * len(prompts[index].input_ids) > tokens
-        if chunk and full:
+        if chunk and (full or size(index)[0] != size(chunk[0])[0]):
             yield chunk
             chunk = []
         chunk.append(index)

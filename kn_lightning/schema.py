@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCHEMA_VERSION = 1
+NO_TOKEN = -1
+"""Fills up the tokens of a prompt with fewer masks than others."""
 MASK = "[MASK]"
 """Stands for any tokenizer's mask token in prompts."""
 
@@ -67,9 +69,8 @@ class Skipped:
 class EncodedPrompt:
     """A prompt as the encoder reads it.
 
-    ``input_ids`` carries the special tokens. ``mask_positions`` index into it, ascending, one for
-    each piece of the concept, and ``answers`` are the vocabulary indices of those pieces: one each
-    where the concept is a single token.
+    ``input_ids`` carries the special tokens, ``mask_positions`` (ascending) index into it, and
+    ``answers`` are the tokens of the concept at those places: one, or as many as it has.
     """
 
     prompt_id: str
@@ -95,8 +96,8 @@ class EncodedGroup:
 class Attribution:
     """Integrated gradients of the answer's probability in the neurons at the mask.
 
-    An answer of several tokens has a mask for each. Its probability is the product over them, its
-    rank the worst of them, and its argmax each mask's own.
+    Where an answer has several masks, its probability is the product over them, and a neuron's
+    score the sum over them: all grow together.
 
     Attributes:
         scores: ``[B, L, I]`` float32 (float64 of a float64 encoder, as all others), Attr of every
@@ -105,10 +106,11 @@ class Attribution:
         residual: ``[B, L]`` float32, ``scores.sum(-1) - total``: the error of completeness.
         probability: ``[B]`` float32, P of the answer without intervention.
         evaluations: ``[B, L]`` int64, gradients of the probability that were computed.
-        rank: ``[B]`` int64, 1 where the answer is the most probable token, at every mask.
-        argmax: ``[B]`` int64, the most probable token.
+        rank: ``[B]`` int64, 1 where the answer is the most probable token; of several tokens the
+            worst.
+        argmax: ``[B, M]`` int64, the most probable token at each mask, then :data:`NO_TOKEN`.
         log_odds: ``[B]`` float32, log P / (1 - P) of the answer.
-        activations: ``[B, L, I]`` float32, the neurons themselves, w.
+        activations: ``[B, L, I]`` float32, the neurons themselves, w; of several masks the mean.
     """
 
     scores: Tensor

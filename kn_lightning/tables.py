@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -47,20 +47,16 @@ def _prompts(outcome: Outcome, encoder: Encoder) -> pa.Table:
 
 
 def guesses(
-    encoder: Encoder, prompts: Sequence[EncodedPrompt], argmax: Sequence[int | Sequence[int]]
+    encoder: Encoder, prompts: Sequence[EncodedPrompt], argmax: Iterable[Sequence[int]]
 ) -> list[str]:
     """The most probable tokens of each prompt as text.
 
     Args:
         encoder: whose tokens they are.
         prompts: of the rows.
-        argmax: of each row, the token of its mask, or a token for each of its masks and then,
-            where other prompts have more masks, anything.
+        argmax: of each row, a token for each of its masks; more where other prompts have more.
     """
-    rows = [
-        (row,) if isinstance(row, int) else tuple(row[: len(prompt.answers)])
-        for prompt, row in zip(prompts, argmax, strict=True)
-    ]
+    rows = [tuple(row[: len(prompt.answers)]) for prompt, row in zip(prompts, argmax, strict=True)]
     texts = {row: encoder.text(row) for row in set(rows)}
     return [texts[row] for row in rows]
 

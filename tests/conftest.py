@@ -127,15 +127,15 @@ def roberta(tiny_encoders: Callable[..., Encoder]) -> Encoder:
 
 @pytest.fixture(scope="session")
 def encode() -> Callable[..., list[EncodedPrompt]]:
-    """``encode(encoder, pairs)``: pairs of prompt and answer as the encoder reads them."""
+    """``encode(encoder, pairs, several)``: prompts with answers as the encoder reads them."""
     from kn_lightning.data.encoding import encode_prompt
     from kn_lightning.schema import EncodedPrompt, Prompt
 
     def encoded(
-        encoder: Encoder, pairs: list[tuple[str, str]] | None = None
+        encoder: Encoder, pairs: list[tuple[str, str]] | None = None, several: bool = False
     ) -> list[EncodedPrompt]:
         results = [
-            encode_prompt(encoder, Prompt(text), answer, str(i))
+            encode_prompt(encoder, Prompt(text), answer, str(i), several)
             for i, (text, answer) in enumerate(PROMPTS if pairs is None else pairs)
         ]
         bad = [result for result in results if not isinstance(result, EncodedPrompt)]

@@ -198,15 +198,16 @@ def test_report_draws_the_same_bytes_again_without_a_model(
 def test_help_and_print_config_show_every_flag_of_the_contract() -> None:
     done = command("analyze.py", "--help")
     assert done.code == 0
-    flags = "model.encoder model.rule model.nodes model.tolerance model.path refine.threshold"
-    flags += " refine.share refine.inclusive edit.factors edit.unrelated edit.others"
-    flags += " edit.control_seeds edit.holdout write.scores trainer.precision run_dir config data"
+    flags = "model.encoder model.answers model.rule model.nodes model.tolerance model.path"
+    flags += " refine.threshold refine.share refine.inclusive edit.factors edit.unrelated"
+    flags += " edit.others edit.control_seeds edit.holdout write.scores trainer.precision run_dir config data"
     for flag in flags.split():
         assert f"--{flag}" in done.out, flag
     done = command("analyze.py", "--print_config")
     assert done.code == 0
     config = yaml.safe_load(done.out)
     assert config["model"]["encoder"] == "embedded"
+    assert config["model"]["answers"] == "single"
     assert config["model"]["rule"] == "adaptive"
     assert config["model"]["tolerance"] == 0.001
     refine = {"threshold": 0.2, "share": 0.5, "inclusive": True}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kn_lightning.environment import shareable
+from kn_lightning.environment import shareable, study_settings
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,8 @@ from kn_lightning.environment import shareable
 def test_of_an_absolute_path_the_name_is_kept(value: object, kept: object) -> None:
     assert shareable(value) == kept
     assert shareable({"a": [value, {"b": value}]}) == {"a": [kept, {"b": kept}]}
+
+
+def test_which_answers_are_asked_about_makes_a_study_what_it_is() -> None:
+    model = {"encoder": "embedded", "answers": "multi", "row_tokens": 5}
+    assert study_settings({"model": model})["model.answers"] == "multi"

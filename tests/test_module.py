@@ -193,3 +193,18 @@ def test_settings_of_attribution_are_handed_on(
     assert module.settings == AttributionSettings(
         rule="trapezoid", nodes=7, tolerance=0.5, path="neuron", candidates=3, row_tokens=1000
     )
+
+
+@pytest.mark.parametrize(("answers", "several"), [("single", False), ("multi", True)])
+def test_answers_are_of_one_token_or_of_several(
+    monkeypatch: pytest.MonkeyPatch, bert: Encoder, answers: str, several: bool
+) -> None:
+    monkeypatch.setattr("kn_lightning.module.load_encoder", lambda source: bert)
+    assert MaskedLanguageModel("tiny", answers=answers).several is several
+    assert MaskedLanguageModel("tiny").several is False
+
+
+@pytest.mark.parametrize("answers", ["several", "Multi", "", "2"])
+def test_other_kinds_of_answers_are_refused_with_the_choices(answers: str) -> None:
+    with pytest.raises(InputError, match=f"model.answers '{answers}': choose one of single, multi"):
+        MaskedLanguageModel(answers=answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,8 +13,8 @@ import torch
 from kn_lightning.core.neurons import CoarseNeurons, RefinedNeurons
 from kn_lightning.data.study import Pack
 from kn_lightning.outcome import Outcome
-from kn_lightning.schema import TABLES, Attribution, EncodedGroup, EncodedPrompt
-from kn_lightning.tables import outcome_tables
+from kn_lightning.schema import NO_TOKEN, TABLES, Attribution, EncodedGroup, EncodedPrompt
+from kn_lightning.tables import guesses, outcome_tables
 
 WORDS = ["the", "kitten", "cat", "paris"]
 ENCODER = cast("Any", SimpleNamespace(text=lambda ids: " ".join(WORDS[i] for i in ids)))
@@ -55,7 +56,7 @@ def outcome() -> Outcome:
         probability=torch.tensor([0.9, 0.8, 0.7, 0.6]),
         evaluations=torch.tensor([[3, 5], [3, 3], [8, 18], [5, 5]]),
         rank=torch.tensor([1, 2, 3, 4]),
-        argmax=torch.tensor([1, 2, 0, 3]),
+        argmax=torch.tensor([[1], [2], [0], [3]]),
         log_odds=torch.tensor([4.0, 3.0, 2.0, 1.0]),
         activations=scores,
     )
@@ -87,6 +88,13 @@ def test_prompts_have_one_row_each_in_the_packs_order(outcome: Outcome) -> None:
         ("paris/0", "paris", "[MASK] paris/0", None, None, 6, 0.7, 3, "the", -1.0, 0, 26),
         ("cat/1", "cat", "[MASK] cat/1", "HasA", "noun", 4, 0.6, 4, "paris", 0.23, 3, 10),
     ]
+
+
+def test_guesses_are_the_words_at_a_prompts_own_masks(outcome: Outcome) -> None:
+    one, two = outcome.prompts[:2]
+    two = replace(two, mask_positions=(1, 2), answers=(1, 1))
+    argmax = [[1, NO_TOKEN], [2, 3], [0, NO_TOKEN]]
+    assert guesses(ENCODER, [one, two, one], argmax) == ["kitten", "cat paris", "the"]
 
 
 def test_completeness_has_a_row_for_every_prompt_and_layer(outcome: Outcome) -> None:

@@ -25,12 +25,12 @@ from kn_lightning.tables import guesses
 
 
 class Measured(NamedTuple):
-    """The answer of one row: probability, log-odds, rank, argmax token or one for each mask."""
+    """The answer of one row: probability, log-odds, rank, argmax token of each mask."""
 
     probability: float
     log_odds: float
     rank: int
-    argmax: int | list[int]
+    argmax: list[int]
 
 
 class EditCallback(Callback):

@@ -39,7 +39,7 @@ class _Path(Generic[Base]):
         self._forward, self._base = forward, base
         nodes = Counter(node for rule in rules for node in rule.nodes.tolist())
         self._shared = {node for node, count in nodes.items() if count > 1}
-        self._everywhere = torch.ones_like(base.activations[..., 0], dtype=torch.bool)
+        self._everywhere = torch.ones_like(base.activations[..., 0, 0], dtype=torch.bool)
         self._passing = torch.zeros_like(self._everywhere, dtype=torch.long)
         self._gradient: dict[float, Tensor] = {}
         self._known: dict[float, Tensor] = {}
@@ -58,7 +58,7 @@ class _Path(Generic[Base]):
         return probability.view_as(self._everywhere)
 
     def integral(self, rule: Quadrature, places: Tensor) -> Tensor:
-        """``[N, I]``: sum of weight * dP/dw at node over the rule, where ``places`` ``[B, L]``."""
+        """``[N, M, I]``: sum of weight * dP/dw at node over the rule, at ``places`` ``[B, L]``."""
         weights = dict(zip(*map(Tensor.tolist, rule), strict=True))
         kept = [node for node in weights if node in self._shared or node in self._known]
         passing = {node: weight for node, weight in weights.items() if node not in kept}
@@ -71,7 +71,7 @@ class _Path(Generic[Base]):
         return self._forward.neuron_gradient(self._base, chosen, reduce(torch.add, parts))
 
     def _summed(self, weights: dict[float, float], places: Places) -> Tensor:
-        """``[N, D]``: sum of weight * slope over nodes, some places at a time."""
+        """``[N, M, D]``: sum of weight * slope over nodes, some places at a time."""
         found: list[Tensor] = []
         size = max(1, _TOGETHER * self._everywhere.numel() // len(weights))
         for some in zip(*(part.split(size) for part in places), strict=True):
@@ -96,7 +96,7 @@ class _Path(Generic[Base]):
         for (node, mask), part in zip(missing.items(), gradient.split(sizes), strict=True):
             if node not in self._known:
                 self._known[node] = torch.zeros_like(mask)
-                self._gradient[node] = part.new_zeros(*mask.shape, part.shape[-1])
+                self._gradient[node] = part.new_zeros(*mask.shape, *part.shape[1:])
             self._known[node] = self._known[node] | mask
             self._gradient[node][mask] = part
 
@@ -135,9 +135,8 @@ def layer_attribution(
     noise = 4 * torch.finfo(base.activations.dtype).eps * statistics.probability[:, None]
     accepted = torch.maximum(tolerance / 2 * total.abs().amax(1, keepdim=True), noise)
 
-    scores = torch.zeros_like(
-        base.activations, dtype=torch.promote_types(total.dtype, torch.float32)
-    )
+    activations = base.activations.to(torch.promote_types(total.dtype, torch.float32))
+    scores = torch.zeros_like(activations[:, :, 0])
     residual = -total
     # Behind the last layer there is but the head: its paths bend most and cost least, so they
     # start one rule further.
@@ -146,8 +145,8 @@ def layer_attribution(
     pending = ~late
     for rule in rules:
         if pending.any():
-            activations = base.activations[pending].to(scores.dtype)
-            scores[pending] = activations * path.integral(rule, pending)
+            # All masks move together: a neuron's score is the sum of what it does at each.
+            scores[pending] = (activations[pending] * path.integral(rule, pending)).sum(1)
             residual = scores.sum(-1) - total
         pending = late | (residual.abs() > accepted)
         late = torch.zeros_like(late)
@@ -156,7 +155,7 @@ def layer_attribution(
     return Attribution(
         scores, total, residual, statistics.probability, path.evaluations(),
         statistics.rank, statistics.argmax, statistics.log_odds,
-        base.activations.to(scores.dtype),
+        activations.mean(2),
     )  # fmt: skip
 
 

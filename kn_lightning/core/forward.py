@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol, TypeVar
 
 import torch
@@ -14,23 +14,34 @@ from kn_lightning.core.probabilities import AnswerStatistics
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Padded prompts: input ids and attention mask ``[B, T]``, mask position and answer ``[B]``."""
+    """Padded prompts of M masks each.
+
+    Attributes:
+        input_ids: ``[B, T]``.
+        attention_mask: ``[B, T]``.
+        mask_positions: ``[B, M]``, ascending.
+        answers: the tokens that belong there, ``[B, M]``.
+    """
 
     input_ids: Tensor
     attention_mask: Tensor
-    mask_position: Tensor
-    answer: Tensor
+    mask_positions: Tensor
+    answers: Tensor
+
+    def rows(self, prompt: Tensor) -> TokenBatch:
+        """The rows that belong to the prompts ``[R]``."""
+        return TokenBatch(*(getattr(self, part.name)[prompt] for part in fields(self)))
 
 
 @dataclass(frozen=True)
 class BasePass:
-    """The untouched encoder at the mask.
+    """The untouched encoder at the masks.
 
     Attributes:
         batch: the prompts.
-        activations: ``[B, L, I]``, the neurons.
+        activations: ``[B, L, M, I]``, the neurons.
         statistics: of the answers.
-        end_gradient: ``[B, L, D]``, the slope of P at the end of each layer's path, where it was
+        end_gradient: ``[B, L, M, D]``, the slope of P at the end of each layer's path, where it was
             asked for.
     """
 
@@ -65,7 +76,7 @@ class Points(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """P ``[R]`` at points, and its gradient ``[R, D]`` in the forward's own coordinates."""
+    """P ``[R]`` at points, and its gradient ``[R, M, D]`` in the forward's own coordinates."""
 
     probability: Tensor
     gradient: Tensor
@@ -86,7 +97,7 @@ class Forward(Protocol[Base]):
         ...
 
     def neuron_gradient(self, base: Base, places: Places, gradient: Tensor) -> Tensor:
-        """A gradient ``[N, D]`` at places, by their neurons: ``[N, I]``."""
+        """A gradient ``[N, M, D]`` at places, by their neurons: ``[N, M, I]``."""
         ...
 
     def scaled_probability(self, base: Base, places: Places, factor: float) -> Tensor:

@@ -13,17 +13,47 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import logsigmoid
 
 _BLOCK = 2048
 
 
 class AnswerStatistics(NamedTuple):
-    """Of each row's answer, all ``[R]``: probability, log-odds, rank (1 = first), argmax token."""
+    """Of tokens ``[...]``: probability, log-odds, rank (1 = first) and the most probable token.
+
+    Of whole answers, which :func:`joint_statistics` gives: ``[R]``, and the most probable tokens at
+    each mask ``[R, M]``.
+    """
 
     probability: Tensor
     log_odds: Tensor
     rank: Tensor
     argmax: Tensor
+
+    def empty(self, n_rows: int) -> AnswerStatistics:
+        """Room for the same of so many rows."""
+        return AnswerStatistics(*(part.new_empty(n_rows, *part.shape[1:]) for part in self))
+
+
+def joint_probability(probability: Tensor) -> Tensor:
+    """Of answers ``[R]`` whose tokens have ``probability`` ``[R, M]``: their product."""
+    return probability.prod(-1)
+
+
+def joint_statistics(tokens: AnswerStatistics) -> AnswerStatistics:
+    """Of answers, each part ``[R]`` (argmax ``[R, M]``), whose tokens have these of ``[R, M]``.
+
+    An answer ranks as its worst token does. With p_m of its tokens, 1 - P is the sum over m of
+    (1 - p_m) p_1 ... p_(m-1), in which nothing cancels out.
+    """
+    if tokens.rank.shape[-1] == 1:
+        log_odds = tokens.log_odds[..., 0]
+    else:
+        own, other = logsigmoid(tokens.log_odds), logsigmoid(-tokens.log_odds)
+        log_odds = own.sum(-1) - (other + own.cumsum(-1) - own).logsumexp(-1)
+    return AnswerStatistics(
+        joint_probability(tokens.probability), log_odds, tokens.rank.amax(-1), tokens.argmax
+    )
 
 
 class Decoder(NamedTuple):
@@ -58,21 +88,21 @@ class Decoder(NamedTuple):
 
 
 def answer_probability(logits: Tensor, answer: Tensor) -> Tensor:
-    """Softmax probability ``[R]`` of ``answer`` ``[R]`` under ``logits`` ``[R, V]``."""
+    """Softmax probability ``[...]`` of ``answer`` ``[...]`` under ``logits`` ``[..., V]``."""
     # float() first: in bf16 or fp16 a softmax over the vocabulary loses the small probabilities.
     log_probability = torch.log_softmax(logits.float() if logits.dtype.itemsize < 4 else logits, -1)
-    return log_probability.gather(-1, answer[:, None])[:, 0].exp()
+    return log_probability.gather(-1, answer[..., None])[..., 0].exp()
 
 
 def answer_statistics(logits: Tensor, answer: Tensor) -> AnswerStatistics:
-    """Probability, log-odds, rank and argmax of ``answer`` ``[R]`` under ``logits`` ``[R, V]``."""
+    """Of the tokens ``answer`` ``[...]`` under ``logits`` ``[..., V]``."""
     logits = logits.float() if logits.dtype.itemsize < 4 else logits
-    own = logits.gather(-1, answer[:, None])
+    own = logits.gather(-1, answer[..., None])
     # log P/(1-P) against the log-sum of all other tokens: exact where 1-P would round to 0.
-    others = logits.scatter(-1, answer[:, None], -torch.inf).logsumexp(-1)
+    others = logits.scatter(-1, answer[..., None], -torch.inf).logsumexp(-1)
     return AnswerStatistics(
         probability=answer_probability(logits, answer),
-        log_odds=own[:, 0] - others,
+        log_odds=own[..., 0] - others,
         rank=(logits > own).sum(-1) + 1,
         argmax=logits.argmax(-1),
     )

@@ -48,15 +48,11 @@ class MaskedPrompts:
 
     def __call__(self, prompts: Sequence[EncodedPrompt]) -> MaskedBatch:
         """``[B, T]`` input_ids, attention_mask and labels."""
-        batch = self.encoder.batch(prompts, device="cpu")
-        labels = torch.full_like(batch.input_ids, IGNORED)
+        input_ids, attention_mask = self.encoder.padded([prompt.input_ids for prompt in prompts])
+        labels = torch.full_like(input_ids, IGNORED)
         for own, prompt in zip(labels, prompts, strict=True):
             own[list(prompt.mask_positions)] = torch.tensor(prompt.answers)
-        return {
-            "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
-            "labels": labels,
-        }
+        return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
 
 
 class ConceptMasking:

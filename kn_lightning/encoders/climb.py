@@ -1,12 +1,12 @@
 """Rows that start behind the layer that they change, and climb the layers together.
 
-A change at layer l's mask leaves the layers up to l alone, so rows for layer l need only what
+A change at layer l's masks leaves the layers up to l alone, so rows for layer l need only what
 follows. Walking up once, the rows of each layer are appended to those from below (the staircase):
 one pass and one backward serve all layers, nodes and prompts in few, large matrix products. Layers
 are black boxes, called again with the arguments that the base pass gave them.
 
-In the layer right behind its own, a row differs from the base pass at the mask alone: all that its
-entries (queries, keys, values) give elsewhere is known. In the last layer nothing but the mask is
+In the layer right behind its own, a row differs from the base pass at the masks alone: all that its
+entries (queries, keys, values) give elsewhere is known. In the last layer nothing but the masks is
 wanted.
 """
 
@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_unflatten
 
 from kn_lightning.core.edits import RowEdits
 from kn_lightning.encoders.calls import LayerCall
-from kn_lightning.encoders.hooked import at_mask
+from kn_lightning.encoders.hooked import at_masks, mask_index
 from kn_lightning.encoders.surgery import (
     Reached,
     forward_hooks,
@@ -42,14 +42,14 @@ class Rows:
 
     Attributes:
         prompt: of the base pass, ``[R]``.
-        mask: its mask's position, ``[R]``.
+        masks: positions of its masks, ``[R, M]``.
         layer: where they start, ``[R]``.
-        projected: what that layer's neurons' map gives at the mask, ``[R, H]``.
+        projected: what that layer's neurons' map gives at the masks, ``[R, M, H]``.
         edits: of layers behind the first.
     """
 
     prompt: Tensor
-    mask: Tensor
+    masks: Tensor
     layer: Tensor
     projected: Tensor
     edits: RowEdits | None = None
@@ -72,7 +72,7 @@ class Climb:
         self._rows = rows
 
     def top(self) -> Tensor:
-        """Behind the last layer: ``[R, 1, H]`` where the mask suffices, else ``[R, T, H]``."""
+        """Behind the last layer: ``[R, M, H]`` where the masks suffice, else ``[R, T, H]``."""
         starting = torch.bincount(self._rows.layer, minlength=len(self._layers)).tolist()
         hidden: Tensor | None = None
         below = fresh = 0
@@ -86,42 +86,41 @@ class Climb:
         assert hidden is not None
         return hidden
 
-    def _mask_suffices(self, layer: int) -> bool:
-        """Whether nothing but the mask is needed of this layer's output."""
+    def _masks_suffice(self, layer: int) -> bool:
+        """Whether nothing but the masks is needed of this layer's output."""
         return layer == len(self._layers) - 1 and self._traits.positionwise_head
 
     def _pass(self, layer: int, rows: slice, hidden: Tensor, fresh: int) -> Tensor:
         """A layer for rows from below, of which the last ``fresh`` started right before it."""
         module = self._layers[layer]
-        mask = self._rows.mask[rows]
+        masks = self._rows.masks[rows]
         with ExitStack() as stack:
             if self._rows.edits is not None:
-                edit = _edit_hook(self._rows.edits, layer, mask)
+                edit = _edit_hook(self._rows.edits, layer, masks)
                 stack.enter_context(forward_hooks([(self._projections[layer], edit)]))
             if fresh and self._traits.entries:
                 for entry in self._traits.entries[layer]:
-                    if not (self._mask_suffices(layer) and entry in self._traits.mask_maps):
+                    if not (self._masks_suffice(layer) and entry in self._traits.mask_maps):
                         stack.enter_context(self._known_entry(entry, layer, rows, fresh))
             args, kwargs = self._arguments(layer, rows, hidden)
-            if not self._mask_suffices(layer):
+            if not self._masks_suffice(layer):
                 return hidden_of(module(*args, **kwargs))
             if not self._traits.mixers:
-                return at_mask(hidden_of(module(*args, **kwargs)), mask)[:, None]
+                return at_masks(hidden_of(module(*args, **kwargs)), masks)
             for one in self._traits.mask_maps:
-                stack.enter_context(replaced_forward(one, _at_mask_only(one.forward, mask)))
-            mixed = at_mask(self._mixed(layer, module, args, kwargs), mask)
-            return self._behind_mixer(layer, at_mask(hidden, mask), mixed, None)
+                stack.enter_context(replaced_forward(one, _at_masks_only(one.forward, masks)))
+            mixed = at_masks(self._mixed(layer, module, args, kwargs), masks)
+            return self._behind_mixer(layer, at_masks(hidden, masks), mixed, None)
 
     def _known_entry(self, entry: nn.Linear, layer: int, rows: slice, fresh: int) -> Any:
-        """Runs an entry for fresh rows at the mask alone; the base pass gave the rest."""
+        """Runs an entry for fresh rows at the masks alone; the base pass gave the rest."""
         old = rows.stop - fresh
-        prompt, mask = self._rows.prompt[old : rows.stop], self._rows.mask[old : rows.stop]
+        prompt, masks = self._rows.prompt[old : rows.stop], self._rows.masks[old : rows.stop]
         known, run = self._calls[layer].entered[entry], entry.forward
 
         def forward(hidden: Tensor) -> Tensor:
-            own = run(at_mask(hidden[old:], mask))
-            at = torch.arange(fresh, device=mask.device)
-            entered = known[prompt].index_put((at, mask), own)
+            own = run(at_masks(hidden[old:], masks))
+            entered = known[prompt].index_put(mask_index(masks), own)
             return torch.cat([run(hidden[:old]), entered]) if old else entered
 
         return replaced_forward(entry, forward)
@@ -142,35 +141,33 @@ class Climb:
         raise RuntimeError(f"layer {layer} ran without its mixer")
 
     def _start(self, layer: int, rows: slice) -> Tensor:
-        """New rows behind their own layer: the base pass everywhere but at the mask."""
-        call, prompt, mask = self._calls[layer], self._rows.prompt[rows], self._rows.mask[rows]
+        """New rows behind their own layer: the base pass everywhere but at the masks."""
+        call, prompt, masks = self._calls[layer], self._rows.prompt[rows], self._rows.masks[rows]
         inputs = call.leaves[call.hidden_leaf]
         if not self._traits.mixers:
             return self._start_whole(layer, rows, inputs[prompt])
         start = self._behind_mixer(
             layer,
-            inputs[prompt, mask],
-            hidden_of(call.mixed)[prompt, mask],
+            inputs[prompt[:, None], masks],
+            hidden_of(call.mixed)[prompt[:, None], masks],
             self._rows.projected[rows],
         )
-        if self._mask_suffices(layer):
+        if self._masks_suffice(layer):
             return start
         output = hidden_of(call.output)[prompt]
-        at = torch.arange(len(mask), device=mask.device)
-        return output.index_put((at, mask), start[:, 0].to(output.dtype))
+        return output.index_put(mask_index(masks), start.to(output.dtype))
 
     def _start_whole(self, layer: int, rows: slice, inputs: Tensor) -> Tensor:
         """New rows where no mixer is known: the whole layer again, its neurons' map replaced."""
-        mask, projected = self._rows.mask[rows], self._rows.projected[rows]
+        masks, projected = self._rows.masks[rows], self._rows.projected[rows]
 
         def replace(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
-            at = torch.arange(len(mask), device=mask.device)
-            return output.index_put((at, mask), projected.to(output.dtype))
+            return output.index_put(mask_index(masks), projected.to(output.dtype))
 
         with forward_hooks([(self._projections[layer], replace)]):
             args, kwargs = self._arguments(layer, rows, inputs)
             output = hidden_of(self._layers[layer](*args, **kwargs))
-        return at_mask(output, mask)[:, None] if self._mask_suffices(layer) else output
+        return at_masks(output, masks) if self._masks_suffice(layer) else output
 
     def _arguments(self, layer: int, rows: slice, hidden: Tensor) -> Any:
         """A layer's arguments for rows: what the base pass gave, of each row's own prompt."""
@@ -189,62 +186,65 @@ class Climb:
     def _behind_mixer(
         self, layer: int, hidden: Tensor, mixed: Tensor, projected: Tensor | None
     ) -> Tensor:
-        """What a layer does behind its mixer, at the mask alone: ``[R, 1, H]``.
+        """What a layer does behind its mixer, at the masks alone: ``[R, M, H]``.
 
         Args:
             layer: which.
-            hidden: the layer's input at the mask ``[R, H]``.
-            mixed: its mixer's output there ``[R, H]``.
-            projected: what its neurons' map shall give ``[R, H]``; None lets it run.
+            hidden: the layer's input at the masks ``[R, M, H]``.
+            mixed: its mixer's output there ``[R, M, H]``.
+            projected: what its neurons' map shall give ``[R, M, H]``; None lets it run.
         """
         call = self._calls[layer]
         leaves = list(call.leaves)
-        leaves[call.hidden_leaf] = hidden[:, None]
+        leaves[call.hidden_leaf] = hidden
         args, kwargs = tree_unflatten(leaves, call.structure)
         with ExitStack() as stack:
-            output = with_hidden(call.mixed, mixed[:, None])
+            output = with_hidden(call.mixed, mixed)
             stack.enter_context(
                 replaced_forward(self._traits.mixers[layer], lambda *_, **__: output)
             )
             if projected is not None:
-                given = projected[:, None].to(call.projected.dtype)
+                given = projected.to(call.projected.dtype)
                 stack.enter_context(replaced_forward(self._projections[layer], lambda _: given))
             return hidden_of(self._layers[layer](*args, **kwargs))
 
 
-def _at_mask_only(run: Callable[[Tensor], Tensor], mask: Tensor) -> Callable[[Tensor], Tensor]:
-    """Runs a map at the mask alone; everywhere else stands the same, which nobody looks at."""
+def _at_masks_only(run: Callable[[Tensor], Tensor], masks: Tensor) -> Callable[[Tensor], Tensor]:
+    """Runs a map at the masks alone; elsewhere stands the first one's, which nobody looks at."""
 
     def forward(hidden: Tensor) -> Tensor:
-        return run(at_mask(hidden, mask))[:, None].expand(-1, hidden.shape[1], -1)
+        own = run(at_masks(hidden, masks))
+        everywhere = own[:, :1].expand(-1, hidden.shape[1], -1)
+        return everywhere if own.shape[1] == 1 else everywhere.index_put(mask_index(masks), own)
 
     return forward
 
 
 def change_of_output(edits: RowEdits, activation: Tensor, weight: Tensor, like: Tensor) -> Tensor:
-    """What each edit adds to what its neurons' map gives, ``[K, H]`` of the dtype of ``like``.
+    """What each edit adds to what its neurons' map gives, ``[K, M, H]`` of the dtype of ``like``.
 
     Args:
         edits: K of them, in one layer.
-        activation: of their neurons, ``[K]``.
+        activation: of their neurons, ``[K, M]``.
         weight: of the map, ``[H, I]``.
         like: a tensor of the wanted dtype.
     """
-    change = ((edits.factor - 1) * activation).to(like.dtype)
-    return change[:, None] * weight[:, edits.neuron].T.to(like.dtype)
+    change = ((edits.factor - 1)[:, None] * activation).to(like.dtype)
+    return change[..., None] * weight[:, edits.neuron].T[:, None].to(like.dtype)
 
 
-def _edit_hook(edits: RowEdits, layer: int, mask: Tensor) -> Callable[..., Any]:
-    """A hook on the neurons' map of a layer: some of its rows' neurons at the mask are edited."""
+def _edit_hook(edits: RowEdits, layer: int, masks: Tensor) -> Callable[..., Any]:
+    """A hook on the neurons' map of a layer: some of its rows' neurons at the masks are edited."""
     here = RowEdits(*(column[edits.layer == layer] for column in edits))
 
     def hook(projection: nn.Linear, args: tuple[Tensor], output: Tensor) -> Tensor:
-        position = mask if output.shape[1] > 1 else torch.zeros_like(mask)
-        activation = args[0][here.row, position[here.row], here.neuron]
-        change = torch.zeros_like(output[:, 0]).index_add(
+        n_rows, n_masks = masks.shape
+        whole = output.shape[1] > n_masks
+        there = masks if whole else torch.arange(n_masks, device=masks.device).expand(n_rows, -1)
+        activation = args[0][here.row[:, None], there[here.row], here.neuron[:, None]]
+        change = output.new_zeros(n_rows, n_masks, output.shape[-1]).index_add(
             0, here.row, change_of_output(here, activation, projection.weight, output)
         )
-        rows = torch.arange(len(mask), device=mask.device)
-        return output.index_put((rows, position), change, accumulate=True)
+        return output.index_put(mask_index(there), change, accumulate=True)
 
     return hook

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from kn_lightning.core.edits import RowEdits
 from kn_lightning.core.forward import Places, Points, TokenBatch
-from kn_lightning.core.probabilities import answer_statistics
+from kn_lightning.core.probabilities import answer_probability, joint_probability
 from kn_lightning.encoders.calls import recorded_calls
 from kn_lightning.encoders.encoder import Encoder, Traits
-from kn_lightning.encoders.hooked import HookedForward, rows_of
+from kn_lightning.encoders.hooked import HookedForward
 from kn_lightning.encoders.mixers import known_maps, mixer_names
 from kn_lightning.encoders.staged import StagedForward
 from kn_lightning.encoders.surgery import forward_hooks
@@ -30,18 +30,20 @@ _ROW_TOKENS = 1 << 12
 _log = logging.getLogger(__name__)
 
 
-def probe_batch(tokenizer: Any, device: torch.device) -> TokenBatch:
-    """Three short rows of two lengths, padded, with the mask at different places."""
+def probe_batch(tokenizer: Any, device: torch.device, n_masks: int = 1) -> TokenBatch:
+    """Three short rows of two lengths, padded, with one mask or two at different places."""
     mask = tokenizer.mask_token
     texts = [f"{mask} a b c d e", f"a {mask} b", f"a b c d {mask} e"]
+    if n_masks == 2:
+        texts = [f"{mask} {mask} b c d e", f"a {mask} {mask}", f"a b {mask} d {mask} e"]
     encoded = [tokenizer(text)["input_ids"] for text in texts]
     width = max(map(len, encoded))
     padding = tokenizer.pad_token_id or 0
     ids = torch.tensor([row + [padding] * (width - len(row)) for row in encoded], device=device)
     lengths = torch.tensor([len(row) for row in encoded], device=device)
     attention = (torch.arange(width, device=device) < lengths[:, None]).long()
-    position = (ids == tokenizer.mask_token_id).int().argmax(1)
-    return TokenBatch(ids, attention, position, torch.zeros_like(position))
+    positions = (ids == tokenizer.mask_token_id).nonzero()[:, 1].view(-1, n_masks)
+    return TokenBatch(ids, attention, positions, torch.zeros_like(positions))
 
 
 def verified_traits(encoder: Encoder) -> Traits:
@@ -65,7 +67,10 @@ def verified_traits(encoder: Encoder) -> Traits:
     if torch.equal(plain, doubled):
         raise InputError(f"{encoder.name}: doubling all neurons at the mask changes nothing")
     # The likeliest token of each row: a probability that rounding doesn't hide.
-    batch = replace(batch, answer=plain.argmax(-1))
+    batch = replace(batch, answers=plain.argmax(-1))
+    two = probe_batch(encoder.tokenizer, encoder.device, 2)
+    with torch.no_grad():
+        two = replace(two, answers=hooked.logits(two, {}, mask_only=False).argmax(-1))
 
     _check_gradients(encoder, batch)
     slow = Traits(positionwise_head=_positionwise(encoder, batch, plain))
@@ -79,7 +84,7 @@ def verified_traits(encoder: Encoder) -> Traits:
     decoded = replace(slow, decoder=_decoder(encoder, batch))
     trouble: str | None = None
     for traits in (*_fast_traits(encoder, decoded, batch), decoded, slow):
-        trouble = _disagreement(encoder, traits, batch)
+        trouble = _disagreement(encoder, traits, batch) or _disagreement(encoder, traits, two)
         if trouble is None:
             return traits
     _log.info("%s: whole forward passes, as %s differ in the staged ones", encoder.name, trouble)
@@ -90,10 +95,10 @@ def _check_gradients(encoder: Encoder, batch: TokenBatch) -> None:
     """Raise InputError where a layer's neurons don't reach the answer's probability."""
     hooked = HookedForward(encoder, _ROW_TOKENS)
     base = hooked.base(batch)
-    everywhere = Places.where(torch.ones_like(base.activations[..., 0]))
+    everywhere = Places.where(torch.ones_like(base.activations[..., 0, 0]))
     points = Points.of(everywhere, 0.5, base.statistics.probability.dtype)
     gradient = hooked.slope(base, points).gradient.unflatten(0, base.activations.shape[:2])
-    felt = gradient.isfinite().all(-1) & (gradient != 0).any(-1)
+    felt = gradient.isfinite().all((-2, -1)) & (gradient != 0).any(-1).any(-1)
     if not felt.any(0).all():
         layer = int((~felt.any(0)).nonzero()[0])
         raise InputError(
@@ -125,7 +130,7 @@ def _batch_axes(encoder: Encoder, batch: TokenBatch) -> tuple[tuple[int | None, 
     calls = []
     for rows in ([0, 1], [0, 1, 2]):
         with recorded_calls(encoder) as recorded, torch.no_grad():
-            encoder.logits(rows_of(batch, torch.tensor(rows, device=batch.answer.device)))
+            encoder.logits(batch.rows(torch.tensor(rows, device=batch.answers.device)))
         calls.append(recorded)
 
     def axis(two: Any, three: Any) -> int | None:
@@ -177,7 +182,7 @@ def _disagreement(encoder: Encoder, traits: Traits, batch: TokenBatch) -> str | 
     try:
         ours, reference = staged.base(batch, with_slope=True), hooked.base(batch)
         base = reference.statistics.probability
-        places = Places.where(torch.ones_like(reference.activations[..., 0]))
+        places = Places.where(torch.ones_like(reference.activations[..., 0, 0]))
         fast = staged.scaled_probability(ours, places, 0.5)
         slow = hooked.scaled_probability(reference, places, 0.5)
         # Measured against the effect of the change, so that a small effect hides no mistake.
@@ -198,7 +203,7 @@ def _disagreement(encoder: Encoder, traits: Traits, batch: TokenBatch) -> str | 
         edits = _probe_edits(encoder, batch)
         after = staged.edited_statistics(ours, torch.arange(len(base)).to(base.device), edits)
         logits = hooked.edited_logits(batch, edits)
-        slow = answer_statistics(logits, batch.answer).probability
+        slow = joint_probability(answer_probability(logits, batch.answers))
         effect = (slow - base).abs().max() + 1e-4 * base.max()
         if not bool((after.probability - slow).abs().max() <= tolerance * effect):
             return "probabilities after edits"
@@ -209,9 +214,9 @@ def _disagreement(encoder: Encoder, traits: Traits, batch: TokenBatch) -> str | 
 
 def _probe_edits(encoder: Encoder, batch: TokenBatch) -> RowEdits:
     """Every second neuron of the first and the last layer, in all rows."""
-    device = batch.answer.device
+    device = batch.answers.device
     neurons = torch.arange(0, encoder.structure.n_neurons, 2, device=device)
     layers = torch.tensor([0, encoder.structure.n_layers - 1], device=device).unique()
-    rows = torch.arange(len(batch.answer), device=device)
+    rows = torch.arange(len(batch.answers), device=device)
     row, layer, neuron = torch.cartesian_prod(rows, layers, neurons).unbind(1)
     return RowEdits(row, layer, neuron, torch.zeros(len(row), device=device))

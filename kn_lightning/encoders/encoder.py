@@ -100,22 +100,23 @@ class Encoder:
         ).logits
         return logits
 
-    def batch(
-        self, prompts: Iterable[EncodedPrompt], device: torch.device | str | None = None
-    ) -> TokenBatch:
-        """Prompts padded to the longest of them, on ``device``: the model's unless told."""
-        device = self.device if device is None else device
-        prompts = list(prompts)
-        width = max(len(prompt.input_ids) for prompt in prompts)
+    def padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids, each row as long as the longest, and their attention mask: ``[B, T]``."""
+        width = max(map(len, rows))
         padding = self.tokenizer.pad_token_id or 0
-        ids = [[*p.input_ids, *[padding] * (width - len(p.input_ids))] for p in prompts]
-        lengths = torch.tensor([len(p.input_ids) for p in prompts])
-        attention = (torch.arange(width) < lengths[:, None]).long()
+        ids = torch.tensor([[*row, *[padding] * (width - len(row))] for row in rows])
+        lengths = torch.tensor([len(row) for row in rows])
+        return ids, (torch.arange(width) < lengths[:, None]).long()
+
+    def batch(self, prompts: Iterable[EncodedPrompt]) -> TokenBatch:
+        """Prompts of as many masks each, padded to the longest, on the model's device."""
+        prompts = list(prompts)
+        ids, attention = self.padded([prompt.input_ids for prompt in prompts])
         return TokenBatch(
-            torch.tensor(ids).to(device),
-            attention.to(device),
-            torch.tensor([p.mask_positions[0] for p in prompts]).to(device),
-            torch.tensor([p.answers[0] for p in prompts]).to(device),
+            ids.to(self.device),
+            attention.to(self.device),
+            torch.tensor([prompt.mask_positions for prompt in prompts]).to(self.device),
+            torch.tensor([prompt.answers for prompt in prompts]).to(self.device),
         )
 
     @contextmanager

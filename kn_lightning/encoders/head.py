@@ -16,9 +16,11 @@ from kn_lightning.core.probabilities import (
     answer_statistics,
     decoded_probability,
     decoded_statistics,
+    joint_probability,
+    joint_statistics,
 )
 from kn_lightning.encoders.calls import LayerCall
-from kn_lightning.encoders.hooked import at_mask, rows_of
+from kn_lightning.encoders.hooked import at_masks
 from kn_lightning.encoders.surgery import Reached, replaced_forward, with_hidden
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Head:
         self._decoder = None if decoder is None else Decoder(decoder.weight, decoder.bias)
 
     def features(self, calls: list[LayerCall], batch: TokenBatch, hidden: Tensor) -> Tensor:
-        """What the decoder is given at the mask ``[R, D]``; without a decoder, logits ``[R, V]``.
+        """What the decoder is given at the masks ``[R, M, D]``; without one, logits ``[R, M, V]``.
 
         The model runs once more, its layers giving ``hidden``, and in its own precision: rounding
         to half precision would be felt in every probability.
@@ -46,11 +48,11 @@ class Head:
         Args:
             calls: of a base pass.
             batch: its rows, one for each of ``hidden``.
-            hidden: the last layer's, ``[R, T, H]``; with a positionwise head ``[R, 1, H]``.
+            hidden: the last layer's, ``[R, T, H]``; with a positionwise head ``[R, M, H]``.
         """
         decoder = self._encoder.traits.decoder
         if self._encoder.traits.positionwise_head:
-            batch = rows_of(batch, torch.zeros_like(batch.answer[:1]))
+            batch = batch.rows(torch.zeros_like(batch.answers[:1, 0]))
         hidden = hidden.to(self._encoder.model.dtype)
 
         def stop(features: Tensor) -> None:
@@ -67,20 +69,24 @@ class Head:
                 found = self._encoder.logits(batch)
             except Reached as reached:
                 (found,) = reached.args
-        return at_mask(found, batch.mask_position)
+        return at_masks(found, batch.mask_positions)
 
-    def probability(self, features: Tensor, answer: Tensor) -> Tensor:
-        """P of each row's answer ``[R]``, with its graph."""
+    def probability(self, features: Tensor, answers: Tensor) -> Tensor:
+        """P ``[R]`` of the answers ``[R, M]``, with its graph."""
         if self._decoder is None:
-            return answer_probability(features, answer)
-        return decoded_probability(features.to(_wide(features)), self._decoder, answer)
+            return joint_probability(answer_probability(features, answers))
+        flat = features.to(_wide(features)).flatten(0, 1)
+        tokens = decoded_probability(flat, self._decoder, answers.flatten())
+        return joint_probability(tokens.view_as(answers))
 
     @torch.no_grad()  # the decoder's weights may ask for gradients, as in training
-    def statistics(self, features: Tensor, answer: Tensor) -> AnswerStatistics:
-        """P, rank and log-odds of each row's answer, ``[R]`` each."""
+    def statistics(self, features: Tensor, answers: Tensor) -> AnswerStatistics:
+        """Of the answers ``[R, M]``."""
         if self._decoder is None:
-            return answer_statistics(features, answer)
-        return decoded_statistics(features.to(_wide(features)), self._decoder, answer)
+            return joint_statistics(answer_statistics(features, answers))
+        flat = features.to(_wide(features)).flatten(0, 1)
+        tokens = decoded_statistics(flat, self._decoder, answers.flatten())
+        return joint_statistics(AnswerStatistics(*(part.view_as(answers) for part in tokens)))
 
 
 def _wide(tensor: Tensor) -> torch.dtype:

@@ -19,6 +19,8 @@ from kn_lightning.core.probabilities import (
     AnswerStatistics,
     answer_probability,
     answer_statistics,
+    joint_probability,
+    joint_statistics,
 )
 from kn_lightning.encoders.neurons import changed_neurons
 from kn_lightning.encoders.surgery import forward_hooks, hidden_of, with_hidden
@@ -30,21 +32,16 @@ if TYPE_CHECKING:
 Change = Callable[[Tensor], Tensor]
 
 
-def at_mask(tensor: Tensor, mask_position: Tensor) -> Tensor:
-    """``tensor`` ``[R, T, H]`` at each row's mask: ``[R, H]``; where T is 1, that is the mask."""
-    if tensor.shape[1] == 1:
-        return tensor[:, 0]
-    return tensor[torch.arange(len(tensor), device=tensor.device), mask_position]
+def at_masks(tensor: Tensor, mask_positions: Tensor) -> Tensor:
+    """``tensor`` ``[R, T, ...]`` at each row's masks: ``[R, M, ...]``; M of them are the masks."""
+    if tensor.shape[1] == mask_positions.shape[1]:
+        return tensor
+    return tensor[mask_index(mask_positions)]
 
 
-def rows_of(batch: TokenBatch, prompt: Tensor) -> TokenBatch:
-    """The rows of a batch that belong to the prompts ``[R]``."""
-    return TokenBatch(
-        batch.input_ids[prompt],
-        batch.attention_mask[prompt],
-        batch.mask_position[prompt],
-        batch.answer[prompt],
-    )
+def mask_index(mask_positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Index of the masks ``[R, M]`` in tensors ``[R, T, ...]``."""
+    return torch.arange(len(mask_positions), device=mask_positions.device)[:, None], mask_positions
 
 
 class HookedForward:
@@ -62,56 +59,56 @@ class HookedForward:
     def logits(
         self, batch: TokenBatch, changes: dict[int, Change], mask_only: bool = True
     ) -> Tensor:
-        """Logits at the mask ``[R, V]``, each layer's neurons there put through its change.
+        """Logits at the masks ``[R, M, V]``, each layer's neurons there put through its change.
 
         Args:
             batch: R rows.
-            changes: layer -> function of its neurons at the mask, ``[R, I]`` to ``[R, I]``.
-            mask_only: run the vocabulary head at the mask alone, where the encoder's head allows
+            changes: layer -> function of its neurons at the masks, ``[R, M, I]`` to as many.
+            mask_only: run the vocabulary head at the masks alone, where the encoder's head allows
                 it.
         """
-        structure, mask = self.encoder.structure, batch.mask_position
+        structure, masks = self.encoder.structure, batch.mask_positions
 
-        def at_masks(layer: int) -> Callable[[Tensor], Tensor]:
+        def there(layer: int) -> Callable[[Tensor], Tensor]:
             def change(neurons: Tensor) -> Tensor:
                 if neurons.shape[:-1] != batch.input_ids.shape:
                     raise InputError(
                         f"{self.encoder.name}: neurons of layer {layer} come as"
                         f" {tuple(neurons.shape)}, not one row for each token"
                     )
-                rows = torch.arange(len(neurons), device=neurons.device)
-                changed = changes[layer](neurons[rows, mask]).to(neurons.dtype)
-                return neurons.index_put((rows, mask), changed)
+                index = mask_index(masks)
+                return neurons.index_put(index, changes[layer](neurons[index]).to(neurons.dtype))
 
             return change
 
         def keep_mask(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
-            return with_hidden(output, at_mask(hidden_of(output), mask)[:, None])
+            return with_hidden(output, at_masks(hidden_of(output), masks))
 
         mask_only = mask_only and self.encoder.traits.positionwise_head
         with (
-            changed_neurons(self.encoder, {layer: at_masks(layer) for layer in changes}),
+            changed_neurons(self.encoder, {layer: there(layer) for layer in changes}),
             forward_hooks([(structure.layers[-1], keep_mask)] if mask_only else []),
         ):
             logits = self.encoder.logits(batch)
-        return at_mask(logits, mask)
+        return at_masks(logits, masks)
 
     def base(self, batch: TokenBatch, with_slope: bool = False) -> BasePass:
         """Run the untouched encoder."""
         neurons: list[Tensor] = []
 
-        def keep(at_masks: Tensor) -> Tensor:
-            neurons.append(at_masks)
-            return at_masks
+        def keep(there: Tensor) -> Tensor:
+            neurons.append(there)
+            return there
 
         with torch.no_grad():
             layers = range(self.encoder.structure.n_layers)
             logits = self.logits(batch, dict.fromkeys(layers, keep))
         activations = torch.stack(neurons, 1)
-        base = BasePass(batch, activations, answer_statistics(logits, batch.answer), None)
+        statistics = joint_statistics(answer_statistics(logits, batch.answers))
+        base = BasePass(batch, activations, statistics, None)
         if not with_slope:
             return base
-        everywhere = Places.where(torch.ones_like(activations[..., 0]))
+        everywhere = Places.where(torch.ones_like(activations[..., 0, 0]))
         ends = self.slope(base, Points.of(everywhere, 1.0, activations.dtype)).gradient
         return replace(base, end_gradient=ends.unflatten(0, activations.shape[:2]))
 
@@ -123,16 +120,17 @@ class HookedForward:
                 yield one, chunk
 
     def _probability(self, base: BasePass, layer: int, prompt: Tensor, neurons: Tensor) -> Tensor:
-        batch = rows_of(base.batch, prompt)
-        return answer_probability(self.logits(batch, {layer: lambda _: neurons}), batch.answer)
+        batch = base.batch.rows(prompt)
+        logits = self.logits(batch, {layer: lambda _: neurons})
+        return joint_probability(answer_probability(logits, batch.answers))
 
     def slope(self, base: BasePass, points: Points) -> Slope:
         """P and its gradient by the neurons themselves."""
         known = base.statistics.probability
         probability = known.new_empty(len(points.layer))
-        gradient = known.new_empty(len(points.layer), base.activations.shape[-1])
+        gradient = known.new_empty(len(points.layer), *base.activations.shape[2:])
         for layer, chunk in self._chunks(base, points.layer):
-            prompt, node = points.prompt[chunk], points.node[chunk, None]
+            prompt, node = points.prompt[chunk], points.node[chunk, None, None]
             neurons = node.to(base.activations.dtype) * base.activations[prompt, layer]
             neurons.requires_grad_(True)
             with torch.enable_grad():
@@ -154,7 +152,7 @@ class HookedForward:
     def ablated_probability(self, base: BasePass, places: Places, neuron: Tensor) -> Tensor:
         """``[N]``: P with one neuron of a place at 0."""
         neurons = base.activations[places]
-        neurons[torch.arange(len(neuron), device=neuron.device), neuron] = 0
+        neurons[torch.arange(len(neuron), device=neuron.device), :, neuron] = 0
         return self._replaced_probability(base, places, neurons)
 
     def _replaced_probability(self, base: BasePass, places: Places, neurons: Tensor) -> Tensor:
@@ -168,29 +166,29 @@ class HookedForward:
         self, base: BasePass, prompt: Tensor, edits: RowEdits
     ) -> AnswerStatistics:
         """Of R rows, each a prompt of the base pass with its own neurons edited at the mask."""
-        results = AnswerStatistics(*(part.new_empty(len(prompt)) for part in base.statistics))
+        results = base.statistics.empty(len(prompt))
         most = max(1, self.row_tokens // base.batch.input_ids.shape[1])
         for chunk in torch.arange(len(prompt), device=prompt.device).split(most):
-            batch = rows_of(base.batch, prompt[chunk])
+            batch = base.batch.rows(prompt[chunk])
             logits = self.edited_logits(batch, edits.of_rows(chunk, len(prompt)))
-            for result, column in zip(
-                results, answer_statistics(logits, batch.answer), strict=True
-            ):
+            found = joint_statistics(answer_statistics(logits, batch.answers))
+            for result, column in zip(results, found, strict=True):
                 result[chunk] = column
         return results
 
     @torch.no_grad()
     def edited_logits(self, batch: TokenBatch, edits: RowEdits) -> Tensor:
-        """Logits at the mask ``[R, V]`` of R rows, each with its own neurons edited there."""
+        """Logits at the masks ``[R, M, V]`` of R rows, each with its own neurons edited there."""
 
         def change(layer: int) -> Change:
             here = edits.layer == layer
-            row, neuron, factor = edits.row[here], edits.neuron[here], edits.factor[here]
+            row, neuron, factor = edits.row[here], edits.neuron[here], edits.factor[here, None]
 
             def scale(neurons: Tensor) -> Tensor:
                 changed = neurons.clone()
                 # Assigned, not multiplied in place: a neuron listed twice is still changed once.
-                changed[row, neuron] = (neurons[row, neuron] * factor).to(neurons.dtype)
+                edited = neurons[row, :, neuron] * factor
+                changed[row, :, neuron] = edited.to(neurons.dtype)
                 return changed
 
             return scale

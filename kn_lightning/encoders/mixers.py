@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from kn_lightning.core.forward import TokenBatch
 from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.encoders.hooked import mask_index
 from kn_lightning.encoders.surgery import (
     forward_hooks,
     forward_pre_hooks,
@@ -53,9 +54,8 @@ def known_maps(
     layer, mixer = encoder.structure.layers[-1], mixers[-1]
     linear = {name: m for name, m in mixer.named_modules() if isinstance(m, nn.Linear)}
     times = encoder.structure.layers.count(layer)
-    rows = torch.arange(len(batch.answer), device=batch.answer.device)
     elsewhere = torch.ones_like(batch.input_ids, dtype=torch.bool)
-    elsewhere[rows, batch.mask_position] = False
+    elsewhere[mask_index(batch.mask_positions)] = False
 
     def run(changed: nn.Module | None, where: Tensor) -> dict[nn.Module, Tensor]:
         """Outputs of all maps and of the mixer, one module's input or output changed somewhere."""

@@ -21,7 +21,7 @@ from kn_lightning.core.probabilities import AnswerStatistics
 from kn_lightning.encoders.calls import LayerCall, recorded_calls
 from kn_lightning.encoders.climb import Climb, Rows, change_of_output
 from kn_lightning.encoders.head import Head
-from kn_lightning.encoders.hooked import at_mask, rows_of
+from kn_lightning.encoders.hooked import at_masks
 from kn_lightning.encoders.surgery import Reached, forward_hooks, forward_pre_hooks, hidden_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class StagedForward:
             return output.detach().requires_grad_(True) if len(neurons) == 1 else None
 
         def keep(_: nn.Module, args: tuple[Tensor], __: Any) -> None:
-            neurons.append(at_mask(args[0].detach(), batch.mask_position))
+            neurons.append(at_masks(args[0].detach(), batch.mask_positions))
 
         def stop(*_: Any) -> None:
             if len(calls) == structure.n_layers:
@@ -77,44 +77,45 @@ class StagedForward:
                 self.encoder.logits(batch)
             hidden = hidden_of(calls[-1].output)
             if self.encoder.traits.positionwise_head:
-                hidden = at_mask(hidden, batch.mask_position)[:, None]
+                hidden = at_masks(hidden, batch.mask_positions)
             features = self._head.features(calls, batch, hidden)
             end_gradient = self._end_gradient(calls, features, batch) if with_slope else None
         return StagedBase(
             batch,
             torch.stack(neurons, 1),
-            self._head.statistics(features, batch.answer),
+            self._head.statistics(features, batch.answers),
             end_gradient,
             [call.detached() for call in calls],
         )
 
     def _end_gradient(self, calls: list[LayerCall], features: Tensor, batch: TokenBatch) -> Tensor:
-        """``[B, L, H]``: one backward through a base pass with its graph."""
-        probability = self._head.probability(features, batch.answer)
+        """``[B, L, M, H]``: one backward through a base pass with its graph."""
+        probability = self._head.probability(features, batch.answers)
         slopes, scale = _log_slopes(probability, [call.projected for call in calls])
-        at_masks = [at_mask(slope, batch.mask_position) for slope in slopes]
-        return torch.stack(at_masks, 1).to(scale.dtype) * scale[:, None, None]
+        there = [at_masks(slope, batch.mask_positions) for slope in slopes]
+        return torch.stack(there, 1).to(scale.dtype) * scale[:, None, None, None]
 
     @torch.no_grad()  # but for the climb itself: no graph of the parameters is kept
     def slope(self, base: StagedBase, points: Points) -> Slope:
         """P and its gradient by what the layer's neurons' map gives."""
         known = base.statistics.probability
         probability = known.new_empty(len(points.layer))
-        gradient = known.new_empty(len(points.layer), self.encoder.structure.hidden_size)
+        shape = (base.activations.shape[2], self.encoder.structure.hidden_size)
+        gradient = known.new_empty(len(points.layer), *shape)
         for chunk in self._chunks(base, points.layer):
             rows = self._scaled(base, Points(*(part[chunk] for part in points)))
             rows.projected.requires_grad_(True)
             with torch.enable_grad():
                 features = self._climbed(base, rows)
-                found = self._head.probability(features, base.batch.answer[rows.prompt])
+                found = self._head.probability(features, base.batch.answers[rows.prompt])
                 (slope,), scale = _log_slopes(found, [rows.projected])
-            gradient[chunk] = slope * scale[:, None]
+            gradient[chunk] = slope * scale[:, None, None]
             probability[chunk] = found.detach()
         return Slope(probability, gradient)
 
     def neuron_gradient(self, base: StagedBase, places: Places, gradient: Tensor) -> Tensor:
         """By the chain rule through the neurons' map: ``gradient @ W``."""
-        result = gradient.new_empty(len(gradient), self.encoder.structure.n_neurons)
+        result = gradient.new_empty(*gradient.shape[:-1], self.encoder.structure.n_neurons)
         with torch.no_grad(), torch.autocast(gradient.device.type, enabled=False):
             for layer, projection in enumerate(self._maps):
                 here = places[1] == layer
@@ -130,7 +131,7 @@ class StagedForward:
         for chunk in self._chunks(base, points.layer):
             rows = self._scaled(base, Points(*(part[chunk] for part in points)))
             features = self._climbed(base, rows)
-            probability[chunk] = self._head.probability(features, base.batch.answer[rows.prompt])
+            probability[chunk] = self._head.probability(features, base.batch.answers[rows.prompt])
         return probability
 
     def ablated_probability(self, base: StagedBase, places: Places, neuron: Tensor) -> Tensor:
@@ -153,11 +154,13 @@ class StagedForward:
         """
         last = self.encoder.structure.n_layers - 1
         start = torch.full_like(prompt, last).scatter_reduce(0, edits.row, edits.layer, "amin")
-        results = AnswerStatistics(*(part.new_empty(len(prompt)) for part in base.statistics))
+        results = base.statistics.empty(len(prompt))
         for chunk in self._chunks(base, start):
             part = edits.of_rows(chunk, len(prompt))
             rows = self._edited(base, prompt[chunk], start[chunk], part)
-            found = self._head.statistics(self._climbed(base, rows), base.batch.answer[rows.prompt])
+            found = self._head.statistics(
+                self._climbed(base, rows), base.batch.answers[rows.prompt]
+            )
             for result, column in zip(results, found, strict=True):
                 result[chunk] = column
         return results
@@ -180,10 +183,10 @@ class StagedForward:
     def _rows(
         self, base: StagedBase, prompt: Tensor, layer: Tensor, change: Callable[..., Tensor]
     ) -> Rows:
-        """Rows whose ``projected`` is ``change(untouched [N, H], projection, index [N])``."""
-        mask = base.batch.mask_position[prompt]
+        """Rows whose ``projected`` is ``change(untouched [N, M, H], layer, index [N])``."""
+        masks = base.batch.mask_positions[prompt]
         projected = base.statistics.probability.new_empty(
-            len(prompt), self.encoder.structure.hidden_size
+            *masks.shape, self.encoder.structure.hidden_size
         )
         counts = torch.bincount(layer, minlength=self.encoder.structure.n_layers).tolist()
         start = 0
@@ -191,10 +194,10 @@ class StagedForward:
             if not count:
                 continue
             index = slice(start, start + count)
-            untouched = base.calls[one].projected[prompt[index], mask[index]].to(projected.dtype)
-            projected[index] = change(untouched, one, index)
+            untouched = base.calls[one].projected[prompt[index, None], masks[index]]
+            projected[index] = change(untouched.to(projected.dtype), one, index)
             start += count
-        return Rows(prompt, mask, layer, projected)
+        return Rows(prompt, masks, layer, projected)
 
     def _scaled(self, base: StagedBase, points: Points) -> Rows:
         """Rows in which all neurons of a layer are ``node`` times what they were."""
@@ -202,7 +205,7 @@ class StagedForward:
         def scale(untouched: Tensor, layer: int, index: slice) -> Tensor:
             own = self._maps[layer].bias
             bias = torch.zeros_like(untouched[:1]) if own is None else own.to(untouched.dtype)
-            return bias + points.node[index, None].to(untouched.dtype) * (untouched - bias)
+            return bias + points.node[index, None, None].to(untouched.dtype) * (untouched - bias)
 
         return self._rows(base, points.prompt, points.layer, scale)
 
@@ -213,7 +216,7 @@ class StagedForward:
 
         def change(untouched: Tensor, layer: int, index: slice) -> Tensor:
             here = RowEdits(*(column[own.layer == layer] for column in own))
-            activation = base.activations[prompt[here.row], layer, here.neuron]
+            activation = base.activations[:, layer][prompt[here.row], :, here.neuron]
             weight = self._maps[layer].weight
             return untouched.index_add(
                 0, here.row - index.start, change_of_output(here, activation, weight, untouched)
@@ -225,7 +228,7 @@ class StagedForward:
     def _climbed(self, base: StagedBase, rows: Rows) -> Tensor:
         """What the decoder is given in each row, see :meth:`Head.features`."""
         hidden = Climb(self.encoder, base.calls, rows).top()
-        return self._head.features(base.calls, rows_of(base.batch, rows.prompt), hidden)
+        return self._head.features(base.calls, base.batch.rows(rows.prompt), hidden)
 
 
 def _log_slopes(probability: Tensor, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:

@@ -29,7 +29,7 @@ PROMPTS, LAYERS, NEURONS = 2, 3, 4
 class Formula:
     """P = f(c . w) for each (prompt, layer); c is such that all layers give the untouched P.
 
-    Its own coordinate is c . w, a single number: gradients come as ``[R, 1]``.
+    There is one mask. Its own coordinate is c . w, one number: gradients come as ``[R, 1, 1]``.
     """
 
     function: Callable[[Tensor], Tensor]
@@ -51,16 +51,16 @@ class Formula:
         p = self.probability
         first = (p < 0.5).long()
         statistics = AnswerStatistics(p, (p / (1 - p)).log(), 1 + first, first)
-        ends = self.derivative(self.end)[..., None] if with_slope else None
-        return BasePass(batch, self.activations, statistics, ends)
+        ends = self.derivative(self.end)[..., None, None] if with_slope else None
+        return BasePass(batch, self.activations[:, :, None], statistics, ends)
 
     def slope(self, base: BasePass, points: Points) -> Slope:
         self.slopes += zip(*map(Tensor.tolist, points), strict=True)
         x = points.node * self.end[points.prompt, points.layer]
-        return Slope(self.function(x), self.derivative(x)[:, None])
+        return Slope(self.function(x), self.derivative(x)[:, None, None])
 
     def neuron_gradient(self, base: BasePass, places: Places, gradient: Tensor) -> Tensor:
-        return gradient * self.weights[places]
+        return gradient * self.weights[places][:, None]
 
     def scaled_probability(self, base: BasePass, places: Places, factor: float) -> Tensor:
         self.probabilities += zip(
@@ -209,7 +209,7 @@ def test_adaptive_counts_what_it_spent_and_stops_where_it_is_done() -> None:
         """Layer 1 of prompt 1 has ripples that integrate to 0: fine rules alone see that."""
         here = (points.prompt == 1) & (points.layer == 1)
         wave = 0.2 * (40 * math.pi * points.node).cos()
-        return slope._replace(gradient=slope.gradient + (here * wave)[:, None])
+        return slope._replace(gradient=slope.gradient + (here * wave)[:, None, None])
 
     formula = altered(sigmoid_formula(1.0), ripple)
     result = attributed(formula, tolerance=0.01)
@@ -295,7 +295,7 @@ def test_the_tolerance_is_measured_against_the_largest_layer_of_the_prompt() -> 
         return Slope(
             # P(0 * w) of that layer is P(w) but for a thousandth: say so consistently.
             torch.where(tiny, slope.probability + missing, slope.probability),
-            torch.where(tiny[:, None], slope.gradient * 1.2, slope.gradient),
+            torch.where(tiny[:, None, None], slope.gradient * 1.2, slope.gradient),
         )
 
     result = attributed(altered(formula, wrong), tolerance=0.01)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from encoders.tiny import PROMPTS
 
 from kn_lightning.data.masking import ConceptMasking, MaskedPrompts, RandomMasking
 from kn_lightning.encoders.encoder import Encoder
@@ -39,6 +40,26 @@ def test_masked_prompts_ask_for_the_concept_alone(bert: Encoder, encode: Encode)
         assert asked == [prompt.mask_positions[0]]
         assert batch["labels"][row, prompt.mask_positions[0]] == prompt.answers[0]
         assert batch["input_ids"][row, prompt.mask_positions[0]] == bert.tokenizer.mask_token_id
+
+
+def test_answers_of_several_tokens_are_asked_for_at_every_mask(
+    bert: Encoder, encode: Encode
+) -> None:
+    pairs = [("they were [MASK] on the farm.", "young cat"), *PROMPTS[1:3], ("[MASK].", "played")]
+    prompts = encode(bert, pairs, several=True)
+    assert [len(prompt.answers) for prompt in prompts] == [2, 1, 1, 2]
+    batch = MaskedPrompts(bert)(prompts)
+    for prompt, ids, labels in zip(prompts, batch["input_ids"], batch["labels"], strict=True):
+        asked = labels != -100
+        assert asked.nonzero().flatten().tolist() == list(prompt.mask_positions)
+        assert labels[asked].tolist() == list(prompt.answers)
+        assert (ids[asked] == bert.tokenizer.mask_token_id).all()
+
+    never = ConceptMasking(bert, concept_share=0.0)(prompts)
+    filled = torch.where(batch["labels"] == -100, batch["input_ids"], batch["labels"])
+    kept = never["labels"] == -100
+    assert torch.equal(never["input_ids"][kept], filled[kept])
+    assert torch.equal(never["labels"][~kept], filled[~kept])
 
 
 def test_random_masking_hides_a_share_of_words_and_asks_for_those(bert: Encoder) -> None:

@@ -24,8 +24,10 @@ Attach = Callable[..., Any]
 def attach(bert: Encoder) -> Attach:
     """Ties a DataModule to the tiny BERT, as a trainer of so many ranks does."""
 
-    def attached(data: MaskedSentences, rank: int = 0, ranks: int = 1) -> Any:
-        module = SimpleNamespace(encoder=bert, several=False)
+    def attached(
+        data: MaskedSentences, rank: int = 0, ranks: int = 1, several: bool = False
+    ) -> Any:
+        module = SimpleNamespace(encoder=bert, several=several)
         trainer = SimpleNamespace(lightning_module=module, global_rank=rank, world_size=ranks)
         data.trainer = cast("Any", trainer)
         return data
@@ -115,6 +117,24 @@ def test_validation_share_is_taken_evenly_from_each_concept(
     sizes = [len(batch["input_ids"]) for batch in data.train_dataloader()]
     assert sum(sizes) == len(everything) - len(validation)
     assert max(sizes) <= 7
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_modules_answers_are_those_that_are_read(
+    tmp_path: Path, attach: Attach, several: bool
+) -> None:
+    prompts = ["[MASK] is small.", "a [MASK]."]
+    groups = [{"concept": concept, "prompts": prompts} for concept in ("kitten", "young cat")]
+    file = write_jsonl(tmp_path / "two.jsonl", *groups)
+    for stage in ("predict", "fit"):
+        data = attach(JsonlPrompts(file, validation_share=0.5), several=several)
+        data.setup(stage)
+        concepts = [group.concept for group in data.study.groups]
+        assert concepts == ["kitten", "young cat"][: 1 + several]
+        assert data.study.several is several
+    # One batch holds prompts of one mask and of two.
+    (batch,) = data.val_dataloader()
+    assert (batch["labels"] != -100).sum(1).tolist() == [1, 2][: 1 + several]
 
 
 def test_setting_up_twice_doubles_nothing(file: Path, tmp_path: Path, attach: Attach) -> None:

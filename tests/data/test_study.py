@@ -86,6 +86,20 @@ def test_study_has_its_groups_in_order_its_packs_and_what_was_skipped(bert: Enco
     ]
 
 
+def test_answers_of_several_tokens_are_studied_where_they_are_asked_for(bert: Encoder) -> None:
+    groups = [group("kitten", "[MASK] is small."), group("young cat", "a [MASK].", "a [MASK]s.")]
+    single, multi = make_study(bert, groups, 100), make_study(bert, groups, 100, several=True)
+    assert [g.concept for g in single.groups] == ["kitten"]
+    assert [skip.reason for skip in single.skipped] == [
+        "the answer is 2 tokens, not one",
+        "the answer merges with the words around it",
+    ]
+    assert [g.concept for g in multi.groups] == ["kitten", "young cat"]
+    assert [(skip.concept, skip.prompt) for skip in multi.skipped] == [("young cat", "a [MASK]s.")]
+    assert multi.groups[0] == single.groups[0]
+    assert (single.several, multi.several) == (False, True)
+
+
 def test_hash_tells_whether_the_data_are_the_same(bert: Encoder) -> None:
     one = group("kitten", "[MASK] is small.", "a [MASK].")
     two = group("puppy", "[MASK] is small.")

@@ -13,7 +13,8 @@ from transformers import BertTokenizer
 from kn_lightning.core.edits import seeded_generator
 from kn_lightning.data.unrelated import UnrelatedPrompts
 from kn_lightning.encoders.encoder import Encoder
-from kn_lightning.schema import EncodedGroup, EncodedPrompt
+from kn_lightning.errors import InputError
+from kn_lightning.schema import EncodedGroup, EncodedPrompt, Prompt, PromptGroup
 
 
 def group(concept: str, *texts: str) -> EncodedGroup:
@@ -60,6 +61,20 @@ def test_shipped_london_stands_in_where_the_data_has_none(bert: Encoder) -> None
         assert prompt.text.count("[MASK]") == 1
         assert "london" not in prompt.text.lower()
         assert prompt.input_ids[prompt.mask_positions[0]] == bert.tokenizer.mask_token_id
+
+
+def test_given_prompts_may_have_an_answer_of_several_tokens(bert: Encoder) -> None:
+    texts = ["[MASK] is small.", "a [MASK]."]
+    given = UnrelatedPrompts(bert, [CAT, DOG], "young cat", texts=texts, several=True)
+    assert [len(prompt.answers) for prompt in given.unrelated(CAT)] == [2, 2]
+    with pytest.raises(InputError, match="'young cat' .*: the answer is 2 tokens, not one"):
+        UnrelatedPrompts(bert, [CAT, DOG], "young cat", texts=texts)
+
+
+def test_left_out_prompts_may_have_an_answer_of_several_tokens(bert: Encoder) -> None:
+    beyond = [PromptGroup("young cat", (Prompt("[MASK] is small."),))]
+    found = UnrelatedPrompts(bert, [CAT, DOG], "young cat", beyond, several=True)
+    assert [len(prompt.answers) for prompt in found.unrelated(CAT)] == [2]
 
 
 def test_first_concept_that_shares_no_prompt_stands_in_for_an_unknown_london(

@@ -79,7 +79,7 @@ def end_gradients(forward: Forward, batch: TokenBatch) -> Tensor:
     base = forward.base(batch, with_slope=True)
     assert base.end_gradient is not None
     places = everywhere(base)
-    return forward.neuron_gradient(base, places, base.end_gradient[places])
+    return forward.neuron_gradient(base, places, base.end_gradient[places]).flatten(1)
 
 
 def test_an_encoder_with_fewer_traits_gives_the_same_more_slowly(
@@ -93,7 +93,7 @@ def test_edits_and_slopes_at_the_end_need_none_of_the_traits(
     encoder64: Encoder, fewer: Encoder, encode: Callable
 ) -> None:
     batch = fewer.batch(encode(fewer))
-    prompt, edits = random_rows(len(batch.answer), 40)
+    prompt, edits = random_rows(len(batch.answers), 40)
     expected = reference(encoder64, batch, prompt, edits)
     for row_tokens in (70, EVERYTHING):
         assert_equal(edited(fewer, batch, prompt, edits, row_tokens), expected)
@@ -142,7 +142,7 @@ def test_only_what_is_needed_is_computed(
     points = [Points.of(places, node) for node in NODES]
     with tokens_given(encoder.model) as given:
         staged.slope(base, Points(*map(torch.cat, zip(*points, strict=True))))
-    each = len(NODES) * len(batch.answer)  # rows that start at a layer
+    each = len(NODES) * len(batch.answers)  # rows that start at a layer
     for layer in range(LAYERS):
         name = MIXERS[architecture].format(layer)
         last = layer == LAYERS - 1
@@ -174,7 +174,7 @@ def test_the_base_pass_runs_once_and_its_head_at_the_mask_alone(
     known = {*inside, *encoder.structure.names}
     head = {name for name in given if name not in known and not _in_layer(encoder, name)}
     assert head
-    assert {given[name] for name in head} == {len(batch.answer)}
+    assert {given[name] for name in head} == {len(batch.answers)}
 
 
 def _in_layer(encoder: Encoder, name: str) -> bool:
@@ -188,7 +188,7 @@ def test_rows_of_one_layer_alone_run_no_layer_below(
     batch = encoder.batch(encode(encoder))
     staged = StagedForward(encoder, EVERYTHING)
     base = staged.base(batch)
-    rows = len(batch.answer)
+    rows = len(batch.answers)
     for layer in range(LAYERS):
         places = Places((torch.arange(rows), torch.full((rows,), layer)))
         with tokens_given(encoder.model) as given:
@@ -206,7 +206,7 @@ def test_the_end_gradient_is_the_slope_at_the_end_of_each_path(
     base = staged.base(batch, with_slope=True)
     places = everywhere(base)
     assert base.end_gradient is not None
-    assert base.end_gradient.shape == (len(batch.answer), LAYERS, HIDDEN)
+    assert base.end_gradient.shape == (len(batch.answers), LAYERS, 1, HIDDEN)
     slope = staged.slope(base, Points.of(places, 1.0))
     assert relative(base.end_gradient[places], slope.gradient) <= 1e-11
     untouched = base.statistics.probability[places[0]]
@@ -242,7 +242,7 @@ def test_the_end_gradient_equals_finite_differences(
             logits = encoder64.model(input_ids=ids).logits[:, mask]
         up, down = logits.softmax(-1)[:, prompt.answers[0]].chunk(2)
         expected = (up - down) / (2 * step)
-        found = base.end_gradient[0, layer]
+        found = base.end_gradient[0, layer, 0]
         assert (found - expected).abs().max() <= bound * expected.abs().max()
 
 

@@ -77,7 +77,7 @@ def test_bert_neurons_are_behind_the_activation_function(bert: Encoder, encode: 
     with handle, torch.no_grad():
         base = HookedForward(bert).base(batch)
     torch.testing.assert_close(
-        base.activations[0, 1], seen["after"][0, batch.mask_position[0]], rtol=0, atol=0
+        base.activations[0, 1, 0], seen["after"][0, batch.mask_positions[0, 0]], rtol=0, atol=0
     )
 
 
@@ -91,9 +91,9 @@ def test_modernbert_neurons_are_the_activation_times_the_gate(
     handle = mlp.Wi.register_forward_hook(lambda _, __, output: seen.update(both=output))
     with handle, torch.no_grad():
         base = HookedForward(encoder).base(batch)
-    value, gate = seen["both"][0, batch.mask_position[0]].chunk(2)
+    value, gate = seen["both"][0, batch.mask_positions[0, 0]].chunk(2)
     expected = torch.nn.functional.gelu(value) * gate
-    torch.testing.assert_close(base.activations[0, 2], expected)
+    torch.testing.assert_close(base.activations[0, 2, 0], expected)
 
 
 def test_dropout_is_off_whatever_mode_the_model_came_in() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from kn_lightning.core.edits import row_edits
 from kn_lightning.core.forward import TokenBatch
 from kn_lightning.encoders.encoder import Encoder
-from kn_lightning.encoders.hooked import HookedForward
+from kn_lightning.encoders.hooked import HookedForward, mask_index
 from kn_lightning.errors import InputError
 from kn_lightning.schema import Neuron
 
@@ -30,7 +30,7 @@ def logits_by_hand(
 
         def hook(_: object, args: tuple[Tensor], index: int = index) -> tuple[Tensor]:
             changed = args[0].clone()
-            for row, mask in enumerate(batch.mask_position.tolist()):
+            for row, mask in enumerate(batch.mask_positions[:, 0].tolist()):
                 changed[row, mask, index] *= factor
             return (changed,)
 
@@ -40,7 +40,7 @@ def logits_by_hand(
         logits = encoder.logits(batch)
     for handle in handles:
         handle.remove()
-    return logits[torch.arange(len(logits)), batch.mask_position]
+    return logits[mask_index(batch.mask_positions)]
 
 
 def logits_within(
@@ -48,7 +48,7 @@ def logits_within(
 ) -> Tensor:
     with encoder.edited(neurons, factor), torch.no_grad():
         logits = encoder.logits(batch)
-    return logits[torch.arange(len(logits)), batch.mask_position]
+    return logits[mask_index(batch.mask_positions)]
 
 
 @pytest.mark.parametrize("factor", [0.0, 2.0, 0.5, -1.0])
@@ -61,7 +61,7 @@ def test_edits_equal_a_hook_written_by_hand(
     assert ((expected - plain).abs().amax(1) > 1e-2).all()
 
     torch.testing.assert_close(logits_within(encoder64, batch, SOME, factor), expected)
-    edits = row_edits([(SOME, factor)] * len(batch.answer))
+    edits = row_edits([(SOME, factor)] * len(batch.answers))
     ours = HookedForward(encoder64).edited_logits(batch, edits)
     torch.testing.assert_close(ours, expected)
 
@@ -75,9 +75,9 @@ def test_an_edit_with_factor_one_changes_no_bit(encoder: Encoder, encode: Callab
         with encoder.edited([], 0.0):
             assert torch.equal(encoder.logits(batch), plain)
         short = HookedForward(encoder).logits(batch, {})
-        edits = row_edits([(SOME, 1.0)] * len(batch.answer))
+        edits = row_edits([(SOME, 1.0)] * len(batch.answers))
         assert torch.equal(HookedForward(encoder).edited_logits(batch, edits), short)
-        nothing = row_edits([([], 0.0)] * len(batch.answer))
+        nothing = row_edits([([], 0.0)] * len(batch.answers))
         assert torch.equal(HookedForward(encoder).edited_logits(batch, nothing), short)
 
 
@@ -98,11 +98,12 @@ def test_an_edit_changes_its_neurons_at_the_mask_and_nowhere_else(
             bert.logits(batch)
     before, after = seen
     changed = (before != after).nonzero().tolist()
-    expected = [[row, mask, index] for row, mask in enumerate(batch.mask_position.tolist())]
+    expected = [[row, mask, index] for row, mask in enumerate(batch.mask_positions[:, 0].tolist())]
     assert changed == expected
-    rows = torch.arange(len(batch.answer))
+    rows = torch.arange(len(batch.answers))
     torch.testing.assert_close(
-        after[rows, batch.mask_position, index], 2 * before[rows, batch.mask_position, index]
+        after[rows, batch.mask_positions[:, 0], index],
+        2 * before[rows, batch.mask_positions[:, 0], index],
     )
 
 
@@ -114,7 +115,7 @@ def test_a_neuron_listed_twice_is_edited_once(
     once = logits_within(encoder, batch, SOME, factor)
     assert torch.equal(logits_within(encoder, batch, [*SOME, *SOME, SOME[0]], factor), once)
     hooked = HookedForward(encoder)
-    rows = len(batch.answer)
+    rows = len(batch.answers)
     single = hooked.edited_logits(batch, row_edits([(SOME, factor)] * rows))
     double = hooked.edited_logits(batch, row_edits([([*SOME, *SOME], factor)] * rows))
     assert torch.equal(single, double)
@@ -151,7 +152,7 @@ def test_rows_without_an_edit_are_untouched_by_those_of_their_batch(
 ) -> None:
     batch = encoder.batch(encode(encoder))
     hooked = HookedForward(encoder)
-    edits = row_edits([(SOME, 0.0), *[([], 0.0)] * (len(batch.answer) - 1)])
+    edits = row_edits([(SOME, 0.0), *[([], 0.0)] * (len(batch.answers) - 1)])
     plain, edited = hooked.logits(batch, {}), hooked.edited_logits(batch, edits)
     assert torch.equal(plain[1:], edited[1:])
     assert not torch.equal(plain[0], edited[0])
@@ -184,7 +185,7 @@ def test_the_model_is_restored_when_the_block_ends(
         with encoder.edited(SOME):
             assert not torch.equal(encoder.logits(batch), plain)
         assert torch.equal(encoder.logits(batch), plain)
-    HookedForward(encoder).edited_logits(batch, row_edits([(SOME, 0.0)] * len(batch.answer)))
+    HookedForward(encoder).edited_logits(batch, row_edits([(SOME, 0.0)] * len(batch.answers)))
     assert fingerprint(encoder.model) == before
 
 

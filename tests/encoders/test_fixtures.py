@@ -29,9 +29,11 @@ def test_probabilities_and_effects_of_tiny_models_are_far_from_uniform(
     with torch.no_grad():
         logits = hooked.logits(batch, {})
         assert logits.softmax(-1).amax(-1).median() > 5 / logits.shape[-1]
-        before = answer_probability(logits, batch.answer)
+        before = answer_probability(logits, batch.answers)
         for layer in range(encoder.structure.n_layers):
-            after = answer_probability(hooked.logits(batch, {layer: lambda x: 0 * x}), batch.answer)
+            after = answer_probability(
+                hooked.logits(batch, {layer: lambda x: 0 * x}), batch.answers
+            )
             assert ((after - before).abs() / before).median() > 0.05
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from kn_lightning.core.forward import BasePass, Forward, Places, Points
 from kn_lightning.core.quadrature import Quadrature, quadrature
 from kn_lightning.encoders.encoder import Encoder
-from kn_lightning.encoders.hooked import HookedForward
+from kn_lightning.encoders.hooked import HookedForward, mask_index
 from kn_lightning.encoders.staged import StagedForward
 from kn_lightning.schema import EncodedPrompt
 
@@ -44,13 +44,13 @@ def everywhere(base: BasePass) -> Places:
 def integrated_gradient(
     forward: Forward, base: BasePass, places: Places, rule: Quadrature = RULE
 ) -> Tensor:
-    """``[N, I]``: the sum of weight * dP/dw at node * w over a rule, all its rows together."""
+    """``[N, M * I]``: the sum of weight * dP/dw at node over a rule, all its rows together."""
     points = [Points.of(places, node) for node in rule.nodes.tolist()]
     slope = forward.slope(base, Points(*map(torch.cat, zip(*points, strict=True))))
     assert slope.probability.shape == (len(points) * len(places[0]),)
     parts = slope.gradient.unflatten(0, (len(points), -1))
-    weighted = (rule.weights.to(parts.dtype)[:, None, None] * parts).sum(0)
-    return forward.neuron_gradient(base, places, weighted)
+    weighted = torch.tensordot(rule.weights.to(parts.dtype), parts, 1)
+    return forward.neuron_gradient(base, places, weighted).flatten(1)
 
 
 def assert_bases_agree(ours: BasePass, reference: BasePass, bound: float) -> None:
@@ -120,7 +120,7 @@ def test_the_reference_equals_a_forward_pass_patched_by_hand(
     activation: list[Tensor] = []
     with torch.no_grad():
         probability(lambda w: activation.append(w.clone()) or w)
-    torch.testing.assert_close(base.activations[0, layer], activation[0])
+    torch.testing.assert_close(base.activations[0, layer, 0], activation[0])
     total = torch.zeros(NEURONS, dtype=torch.float64)
     for node, weight in zip(RULE.nodes.tolist(), RULE.weights.tolist(), strict=True):
         path = (node * activation[0]).requires_grad_(True)
@@ -222,7 +222,7 @@ def test_replacing_neurons_by_themselves_leaves_logits_equal_to_the_bit(
     batch = encoder.batch(encode(encoder))
     hooked = HookedForward(encoder)
     with torch.no_grad():
-        plain = encoder.logits(batch)[torch.arange(len(batch.answer)), batch.mask_position]
+        plain = encoder.logits(batch)[mask_index(batch.mask_positions)]
         same = hooked.logits(
             batch, {layer: lambda x: x.clone() for layer in range(LAYERS)}, mask_only=False
         )
@@ -236,11 +236,11 @@ def test_a_changed_neuron_at_the_mask_leaves_the_other_prompts_of_the_batch_alon
     encoder: Encoder, encode: Callable
 ) -> None:
     batch = encoder.batch(encode(encoder))
-    first = torch.arange(len(batch.answer)) == 0
+    first = torch.arange(len(batch.answers)) == 0
     with torch.no_grad():
         plain = HookedForward(encoder).logits(batch, {})
         changed = HookedForward(encoder).logits(
-            batch, {0: lambda x: torch.where(first[:, None], 0, x)}
+            batch, {0: lambda x: torch.where(first[:, None, None], 0, x)}
         )
     assert torch.equal(plain[1:], changed[1:])
     assert not torch.allclose(plain[0], changed[0])
@@ -322,5 +322,5 @@ def test_gradients_are_those_of_the_probability_not_of_its_logarithm(
     up = staged.scaled_probability(base, places, 1 + step)
     down = staged.scaled_probability(base, places, 1 - step)
     slope = ((up - down) / (2 * step)).item()
-    assert (gradient @ base.activations[0, 1]).item() == pytest.approx(slope, rel=1e-6)
+    assert (gradient @ base.activations[0, 1, 0]).item() == pytest.approx(slope, rel=1e-6)
     assert base.statistics.probability.item() != pytest.approx(1, abs=0.1)

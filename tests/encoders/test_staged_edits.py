@@ -11,9 +11,13 @@ from torch import Tensor
 
 from kn_lightning.core.edits import RowEdits, row_edits
 from kn_lightning.core.forward import TokenBatch
-from kn_lightning.core.probabilities import AnswerStatistics, answer_statistics
+from kn_lightning.core.probabilities import (
+    AnswerStatistics,
+    answer_statistics,
+    joint_statistics,
+)
 from kn_lightning.encoders.encoder import Encoder
-from kn_lightning.encoders.hooked import HookedForward, rows_of
+from kn_lightning.encoders.hooked import HookedForward
 from kn_lightning.encoders.staged import StagedForward
 from kn_lightning.schema import Neuron
 
@@ -45,8 +49,9 @@ def random_rows(n_prompts: int, n_rows: int) -> tuple[Tensor, RowEdits]:
 def reference(
     encoder: Encoder, batch: TokenBatch, prompt: Tensor, edits: RowEdits
 ) -> AnswerStatistics:
-    rows = rows_of(batch, prompt)
-    return answer_statistics(HookedForward(encoder).edited_logits(rows, edits), rows.answer)
+    rows = batch.rows(prompt)
+    logits = HookedForward(encoder).edited_logits(rows, edits)
+    return joint_statistics(answer_statistics(logits, rows.answers))
 
 
 def edited(
@@ -68,13 +73,14 @@ def test_edited_rows_equal_the_reference(
     encoder64: Encoder, encode: Callable, row_tokens: int
 ) -> None:
     batch = encoder64.batch(encode(encoder64))
-    prompt, edits = random_rows(len(batch.answer), 60)
+    prompt, edits = random_rows(len(batch.answers), 60)
     lowest = {int(edits.layer[edits.row == row].min()) for row in edits.row.unique()}
     assert lowest == set(range(LAYERS))
     assert len(edits.row.unique()) < 60
     expected = reference(encoder64, batch, prompt, edits)
     assert_equal(edited(encoder64, batch, prompt, edits, row_tokens), expected)
-    untouched = answer_statistics(HookedForward(encoder64).logits(batch, {}), batch.answer)
+    logits = HookedForward(encoder64).logits(batch, {})
+    untouched = joint_statistics(answer_statistics(logits, batch.answers))
     moved = (expected.log_odds - untouched.log_odds[prompt]).abs() > 1e-3
     assert moved[edits.row.unique()].float().mean() > 0.8
 
@@ -84,7 +90,7 @@ def test_rows_that_all_start_at_one_layer_equal_the_reference(
     encoder64: Encoder, encode: Callable, layer: int
 ) -> None:
     batch = encoder64.batch(encode(encoder64))
-    number = len(batch.answer)
+    number = len(batch.answers)
     above = [Neuron(one, 3) for one in range(layer, LAYERS)]
     edits = row_edits([(above[: 1 + row % len(above)], 2.0) for row in range(number)])
     prompt = torch.arange(number)
@@ -96,7 +102,7 @@ def test_each_neuron_of_a_row_may_have_a_factor_of_its_own(
     encoder64: Encoder, encode: Callable
 ) -> None:
     batch = encoder64.batch(encode(encoder64))
-    prompt, edits = random_rows(len(batch.answer), 40)
+    prompt, edits = random_rows(len(batch.answers), 40)
     edits = edits._replace(factor=torch.randint(-8, 9, edits.factor.shape) / 4)
     expected = reference(encoder64, batch, prompt, edits)
     assert_equal(edited(encoder64, batch, prompt, edits, 200), expected)
@@ -165,7 +171,7 @@ def test_edits_leave_the_model_as_it_was(
     encoder = make_encoder(architecture)
     before = fingerprint(encoder.model)
     batch = encoder.batch(encode(encoder))
-    edited(encoder, batch, *random_rows(len(batch.answer), 20), row_tokens=50)
+    edited(encoder, batch, *random_rows(len(batch.answers), 20), row_tokens=50)
     assert fingerprint(encoder.model) == before
     staged = StagedForward(encoder, 50)
     base = staged.base(batch)
@@ -177,7 +183,7 @@ def test_edits_leave_the_model_as_it_was(
         encoder.structure.layers[1].register_forward_pre_hook(out_of_memory),
         pytest.raises(torch.OutOfMemoryError),
     ):
-        staged.edited_statistics(base, *random_rows(len(batch.answer), 20))
+        staged.edited_statistics(base, *random_rows(len(batch.answers), 20))
     assert fingerprint(encoder.model) == before
 
 
@@ -186,7 +192,7 @@ def test_edits_in_mixed_precision_are_finite_and_near_float32(
     encoder: Encoder, encode: Callable, half: torch.dtype
 ) -> None:
     batch = encoder.batch(encode(encoder))
-    prompt, edits = random_rows(len(batch.answer), 60)
+    prompt, edits = random_rows(len(batch.answers), 60)
     expected = edited(encoder, batch, prompt, edits, EVERYTHING)
     with torch.autocast("cpu", half):
         ours = edited(encoder, batch, prompt, edits, EVERYTHING)
@@ -200,7 +206,7 @@ def test_edits_of_a_half_precision_model_are_finite_and_near_float32(
     encoder = make_encoder(architecture, half)
     exact = make_encoder(architecture)
     batch = encoder.batch(encode(encoder))
-    prompt, edits = random_rows(len(batch.answer), 60)
+    prompt, edits = random_rows(len(batch.answers), 60)
     ours = edited(encoder, batch, prompt, edits, EVERYTHING)
     assert_near(ours, edited(exact, batch, prompt, edits, EVERYTHING), half)
 

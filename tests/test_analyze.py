@@ -200,7 +200,8 @@ def test_help_and_print_config_show_every_flag_of_the_contract() -> None:
     assert done.code == 0
     flags = "model.encoder model.answers model.rule model.nodes model.tolerance model.path"
     flags += " refine.threshold refine.share refine.inclusive edit.factors edit.unrelated"
-    flags += " edit.others edit.control_seeds edit.holdout write.scores trainer.precision run_dir config data"
+    flags += " edit.others edit.control_seeds edit.holdout write.scores trainer.precision run_dir"
+    flags += " config data"
     for flag in flags.split():
         assert f"--{flag}" in done.out, flag
     done = command("analyze.py", "--print_config")

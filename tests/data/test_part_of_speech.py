@@ -224,7 +224,7 @@ def attached(bert: Encoder) -> Attached:
     """A DataModule as a predicting trainer has it, prepared."""
 
     def attach(data: PromptGroups) -> PromptGroups:
-        module = SimpleNamespace(encoder=bert)
+        module = SimpleNamespace(encoder=bert, several=False)
         data.trainer = cast("Any", SimpleNamespace(lightning_module=module, predicting=True))
         data.prepare_data()
         return data
@@ -360,7 +360,7 @@ def test_a_study_of_the_embedded_prompts_never_imports_nltk() -> None:
         "from kn_lightning import load_encoder\n"
         "from kn_lightning.data.sources import EmbeddedPrompts\n"
         "data = EmbeddedPrompts(max_groups=3)\n"
-        "module = S(encoder=load_encoder('embedded'))\n"
+        "module = S(encoder=load_encoder('embedded'), several=False)\n"
         "data.trainer = S(lightning_module=module, predicting=True)\n"
         "data.prepare_data(); data.setup('predict')\n"
         "sys.stdout.write(str([g.pos for g in data.study.groups]) + str('nltk' in sys.modules))"

@@ -79,7 +79,9 @@ class _Path(Generic[Base]):
             joined = Points(*map(torch.cat, zip(*points, strict=True)))
             gradient = self._forward.slope(self._base, joined).gradient
             parts = gradient.unflatten(0, (len(weights), -1))
-            found.append(torch.tensordot(parts.new_tensor([*weights.values()]), parts, 1))
+            # No matrix product, which autocast would do in half precision.
+            weighted = zip(weights.values(), parts, strict=True)
+            found.append(reduce(torch.add, (weight * part for weight, part in weighted)))
         return torch.cat(found)
 
     def _points(self, places: Places, node: float) -> Points:

@@ -385,3 +385,12 @@ def test_places_are_ordered_by_prompt_and_then_layer() -> None:
         (1, 0),
         (1, 2),
     ]
+
+
+def test_a_rule_is_summed_up_in_full_precision_whatever_the_trainers() -> None:
+    formula = sigmoid_formula()
+    formula.weights, formula.activations = formula.weights.float(), formula.activations.float()
+    formula.probability = formula.probability.float()
+    expected = attributed(formula, "gauss_legendre", 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(attributed(formula, "gauss_legendre", 20).scores, expected.scores)

@@ -49,7 +49,7 @@ def integrated_gradient(
     slope = forward.slope(base, Points(*map(torch.cat, zip(*points, strict=True))))
     assert slope.probability.shape == (len(points) * len(places[0]),)
     parts = slope.gradient.unflatten(0, (len(points), -1))
-    weighted = torch.tensordot(rule.weights.to(parts.dtype), parts, 1)
+    weighted = (rule.weights.to(parts.dtype)[:, None, None, None] * parts).sum(0)
     return forward.neuron_gradient(base, places, weighted).flatten(1)
 
 

@@ -33,8 +33,9 @@ def test_the_result_has_the_shapes_and_types_of_the_contract(encoder: Encoder) -
     assert result.scores.shape == (n, LAYERS, NEURONS)
     for name in ("total", "residual", "evaluations"):
         assert getattr(result, name).shape == (n, LAYERS), name
-    for name in ("probability", "rank", "argmax", "log_odds"):
+    for name in ("probability", "rank", "log_odds"):
         assert getattr(result, name).shape == (n,), name
+    assert result.argmax.shape == (n, 1)
     for name in ("scores", "total", "residual", "probability", "log_odds"):
         assert getattr(result, name).dtype == torch.float32, name
         assert getattr(result, name).isfinite().all(), name

@@ -93,8 +93,8 @@ def test_edited_probabilities_equal_those_of_the_package(
     encoded = encode(bert, [(prompt, "kitten") for prompt in KITTEN])
     batch = bert.batch(encoded)
     logits = HookedForward(bert).edited_logits(batch, row_edits([(neurons, factor)] * len(KITTEN)))
-    ours = answer_probability(logits, batch.answers)
-    plain = answer_probability(HookedForward(bert).logits(batch, {}), batch.answers)
+    ours = answer_probability(logits, batch.answers)[:, 0]
+    plain = answer_probability(HookedForward(bert).logits(batch, {}), batch.answers)[:, 0]
     for prompt, before, after in zip(KITTEN, plain.tolist(), ours.tolist(), strict=True):
         run = getattr(package(bert), f"{edit}_knowledge")
         theirs, _ = run(prompt, "kitten", [list(neuron) for neuron in neurons], quiet=True)

@@ -13,7 +13,7 @@ from kn_lightning.encoders.encoder import Encoder
 
 T = TypeVar("T")
 
-_CPU_BYTES, _CPU_ROW_TOKENS = 1 << 30, 1 << 12
+_CPU_BYTES, _CPU_ROW_TOKENS = 1 << 30, 1 << 11
 """Larger batches than these make a CPU no faster."""
 
 _log = logging.getLogger(__name__)

@@ -20,8 +20,9 @@ class Agreement(NamedTuple):
     Attributes:
         spearman: of all neurons; NaN unless the other attribution has a score for each.
         n_candidates: neurons among the best of either.
-        spearman_candidates: of those. The best of one and not of the other are among them by
-            choice, so it lies below what all neurons give, and may be negative.
+        spearman_candidates: of those. Neurons that stand high in one alone are among them by
+            choice, so it lies below what all neurons give: at -0.75 where two attributions have
+            nothing in common (two blocks that swap places, in any order inside).
         overlap_10: share of the 10 best neurons that are the same.
         overlap_coarse: share of the k best that are the same, k being the prompt's number of
             coarse neurons.

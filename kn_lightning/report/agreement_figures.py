@@ -39,7 +39,7 @@ def agreement(title: str, numbers: dict[str, Any], tables: RunTables) -> Figure:
         axes.set_ylim(len(found) - 0.45, -0.55)
         axes.grid(axis="y", visible=False)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     panels[0].set_xlim(-0.03, 1.03)
     panels[0].xaxis.set_major_formatter(PERCENT)
     panels[0].set_xlabel(say("shared neurons"))

@@ -70,9 +70,9 @@ def _reading(numbers: Summary) -> str:
     text = say(
         "How many of a prompt's best neurons two attributions share, and Spearman's correlation of "
         "their ranks: the mean over a concept's prompts, then the median over concepts with its "
-        "95 % bootstrap interval. Ten of the {n} neurons drawn blindly would share {chance}. The "
-        "best of either are those where the ranks differ most, so that they correlate less than "
-        "all neurons do.",
+        "95 % bootstrap interval. Ten of the {n} neurons drawn blindly would share {chance}. Among "
+        "the best of either are those that stand high in one alone, so that their ranks correlate "
+        "less than those of all neurons.",
         n=count(n_neurons),
         chance=share(min(1.0, 10 / n_neurons)),
     )
@@ -107,8 +107,10 @@ def agreement_caption(numbers: Summary) -> Caption:
         reading=say(
             "How far other attributions find the neurons that {own} finds. A box holds the middle "
             "half of the concepts with the median as its line, whiskers reach from 5 % to 95 % of "
-            "them, every concept beyond is a point. At 1 both attributions agree; blindly chosen "
-            "neurons lie at 0.",
+            "them, every concept beyond is a point. At 1 both attributions agree. Two that have "
+            "nothing in common share next to no neurons; their ranks correlate with 0 over all "
+            "neurons, and with about −0.75 over the best of either, each of which stands high in "
+            "one alone.",
             own=own,
         ),
         alt=say("Box plots of agreement. Medians: {list}.", list=listed(*medians)),

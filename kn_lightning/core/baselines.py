@@ -2,7 +2,7 @@
 
 With w a neuron's activation and P the probability of the answer at the mask::
 
-    activation           w_i                        Dai et al. (2022), section 4.3: their baseline
+    activation           w_i                        the baseline of Dai et al. (2022)
     gradient_activation  w_i * dP(w)/dw_i           Shrikumar et al. (2016), "gradient * input"
     ablation             P(w) - P(w with w_i := 0)  the effect itself, by one forward row each
 

@@ -13,16 +13,15 @@ from kn_lightning.report.tables import RunTables
 MEASURES = ("overlap_10", "overlap_coarse", "spearman_candidates", "spearman")
 
 
-def agreement(tables: RunTables) -> list[dict[str, Any]]:
+def agreement(tables: RunTables) -> dict[str, dict[str, Any]]:
     """Each compared attribution beside the study's own, in the order asked for; empty of none.
 
     A concept's value is the mean over its prompts, where it is defined: prompts of one concept are
     no independent draws.
     """
     groups = tables.agreement.groupby("attribution", sort=False)
-    return [
-        {
-            "attribution": name,
+    return {
+        str(name): {
             "n_prompts": len(rows),
             "n_candidates": rows["n_candidates"].mean(),
             "measures": {
@@ -31,7 +30,7 @@ def agreement(tables: RunTables) -> list[dict[str, Any]]:
             },
         }
         for name, rows in groups
-    ]
+    }
 
 
 def by_concept(tables: RunTables, attribution: str, measure: str) -> pd.Series:

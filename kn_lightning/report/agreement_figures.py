@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kn_lightning.report.agreement import by_concept
 from kn_lightning.report.agreement_wording import attribution_label, measure_label
-from kn_lightning.report.canvas import LOOKS, PERCENT, legend, sheet
+from kn_lightning.report.canvas import LOOKS, PERCENT, Look, legend, sheet
 from kn_lightning.report.language import say
 from kn_lightning.report.tables import RunTables
 
@@ -31,11 +32,13 @@ def agreement(title: str, numbers: dict[str, Any], tables: RunTables) -> Figure:
     for axes, measures in zip(panels, _PANELS, strict=True):
         for offset, measure in zip((-0.2, 0.2), measures, strict=True):
             label = measure_label(measure)  # in the legend once
-            for place, row in enumerate(found):
+            for place, (name, row) in enumerate(found.items()):
                 if row["measures"][measure]["n"]:
-                    _box(axes, tables, row, measure, place + offset, label)
+                    values = by_concept(tables, name, measure)
+                    look = LOOKS[_KINDS[measure]]
+                    _box(axes, row["measures"][measure], values, look, place + offset, label)
                     label = ""
-        axes.set_yticks(range(len(found)), [_two_lines(row["attribution"]) for row in found])
+        axes.set_yticks(range(len(found)), [_two_lines(name) for name in found])
         axes.set_ylim(len(found) - 0.45, -0.55)
         axes.grid(axis="y", visible=False)
         axes.axvline(0, color="black", linewidth=0.8)
@@ -55,10 +58,8 @@ def _two_lines(name: str) -> str:
 
 
 def _box(
-    axes: Axes, tables: RunTables, row: dict[str, Any], measure: str, place: float, label: str
+    axes: Axes, found: dict[str, Any], values: pd.Series, look: Look, place: float, label: str
 ) -> None:
-    found, look = row["measures"][measure], LOOKS[_KINDS[measure]]
-    values = by_concept(tables, row["attribution"], measure)
     beyond = values[(values < found["p05"]) | (values > found["p95"])].to_numpy()
     box = {"med": found["median"], "q1": found["p25"], "q3": found["p75"]}
     box |= {"whislo": found["p05"], "whishi": found["p95"], "fliers": beyond}

@@ -49,19 +49,19 @@ def agreement_listing(numbers: Summary) -> Listing:
             own=attribution_label(own_attribution(numbers)),
         ),
         (say("Attribution"), *map(measure_label, MEASURES), say("Concepts")),
-        tuple(_row(found) for found in numbers["agreement"]),
+        tuple(_row(name, found) for name, found in numbers["agreement"].items()),
         note=_reading(numbers),
     )
 
 
-def _row(found: dict[str, Any]) -> Row:
+def _row(attribution: str, found: dict[str, Any]) -> Row:
     cells = []
     for name in MEASURES:
         measure = found["measures"][name]
         write = share if name.startswith("overlap") else number
         cells.append(with_interval(write, measure["median"], measure["median_ci"]))
     n = max(measure["n"] for measure in found["measures"].values())
-    return (attribution_label(found["attribution"]), *cells, count(n))
+    return (attribution_label(attribution), *cells, count(n))
 
 
 def _reading(numbers: Summary) -> str:
@@ -76,31 +76,31 @@ def _reading(numbers: Summary) -> str:
         n=count(n_neurons),
         chance=share(min(1.0, 10 / n_neurons)),
     )
-    ablated = [row for row in numbers["agreement"] if row["attribution"] == "ablation"]
-    if not ablated or ablated[0]["measures"]["spearman"]["n"]:
+    ablated = numbers["agreement"].get("ablation")
+    if not ablated or ablated["measures"]["spearman"]["n"]:
         return text
     return sentences(
         text,
         say(
             "Exact ablation was computed for {n} neurons a prompt: the best ones of the study, and "
             "the best ones by gradient × activation, its first-order estimate.",
-            n=count(round(ablated[0]["n_candidates"])),
+            n=count(round(ablated["n_candidates"])),
         ),
     )
 
 
 def agreement_caption(numbers: Summary) -> Caption:
     """The words of the figure."""
-    n = max(row["measures"]["overlap_10"]["n"] for row in numbers["agreement"])
+    n = max(row["measures"]["overlap_10"]["n"] for row in numbers["agreement"].values())
     own = attribution_label(own_attribution(numbers))
     medians = [
         say(
             "{name}: {ten} of the 10 best, rank correlation {ranks}",
-            name=attribution_label(row["attribution"]),
+            name=attribution_label(name),
             ten=share(row["measures"]["overlap_10"]["median"]),
             ranks=number(row["measures"]["spearman_candidates"]["median"]),
         )
-        for row in numbers["agreement"]
+        for name, row in numbers["agreement"].items()
     ]
     return Caption(
         title=say("Agreement with {own}: {concepts}", own=own, concepts=concepts(n)),

@@ -37,13 +37,15 @@ def compared(make_run: WriteRun, tables: dict[str, Rows], environment: Run) -> P
 
 
 def test_a_concept_weighs_the_same_whatever_its_prompts(compared: Path) -> None:
-    mine, ablation = numbers_of(compared)["agreement"]
-    assert (mine["attribution"], mine["n_prompts"], mine["n_candidates"]) == ("mine", 5, 90.0)
+    found = numbers_of(compared)["agreement"]
+    assert list(found) == ["mine", "ablation"]
+    mine, ablation = found.values()
+    assert (mine["n_prompts"], mine["n_candidates"]) == (5, 90.0)
     values = np.array([0.3, 0.9, 0.5, 0.1])  # cat has the mean of two prompts
-    found = mine["measures"]["overlap_10"]
-    assert (found["n"], found["median"]) == (4, near(0.4))
-    assert found["median_ci"] == [near(end) for end in median_interval(values) or ()]
-    assert (found["p25"], found["p75"]) == (near(0.25), near(0.6))
+    ten = mine["measures"]["overlap_10"]
+    assert (ten["n"], ten["median"]) == (4, near(0.4))
+    assert ten["median_ci"] == [near(end) for end in median_interval(values) or ()]
+    assert (ten["p25"], ten["p75"]) == (near(0.25), near(0.6))
     assert mine["measures"]["overlap_coarse"]["n"] == 0
     assert mine["measures"]["overlap_coarse"]["median"] is None
     assert ablation["measures"]["spearman"] == {
@@ -54,7 +56,7 @@ def test_a_concept_weighs_the_same_whatever_its_prompts(compared: Path) -> None:
 
 def test_without_comparison_there_is_no_word_of_it(run_dir: Path) -> None:
     numbers = numbers_of(run_dir)
-    assert numbers["agreement"] == []
+    assert numbers["agreement"] == {}
     assert "agreement" not in listings(numbers)
     assert "agreement" not in captions(numbers)
 

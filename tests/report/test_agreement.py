@@ -69,8 +69,8 @@ def test_table_has_medians_and_intervals(rich_numbers: Numbers) -> None:
         "exact ablation",
     ]
     assert "integrated gradients" in table.title
-    assert "768 neurons" in table.note
-    assert "1.3 %" in plain(table.note)
+    assert "6,144 neurons" in table.note
+    assert "0.2 %" in plain(table.note)
     assert "computed for 90 neurons a prompt" in table.note
     assert all("%" in row[1] and "[" in row[1] for row in table.rows)
     assert table.rows[2][4] == "–"

@@ -71,7 +71,7 @@ def rich_tables() -> dict[str, Rows]:
                 }
                 for layer in range(_N_LAYERS)
             ]
-        tables["agreement"] += _agreement(draw, prompts)
+        tables["agreement"] += _agreement(np.random.default_rng(number), prompts)
         strength = draw.uniform(0.2, 0.8) * (1.5 if part == "noun" else 0.6)
         tables["edits"] += _edits(draw, concept, prompts, strength)
     tables["skipped"] = [

@@ -2,64 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from kn_lightning.budget import RowBudget
-from kn_lightning.core.attribution import layer_attribution, neuron_attribution, path_rules
-from kn_lightning.core.quadrature import ADAPTIVE, DEFAULT_TOLERANCE, check_rule
+from kn_lightning.core.comparison import Compared, compared
+from kn_lightning.core.forward import BasePass, Forward
+from kn_lightning.core.quadrature import ADAPTIVE, DEFAULT_TOLERANCE
+from kn_lightning.core.registry import ATTRIBUTIONS
+from kn_lightning.core.registry import AttributionSettings as AttributionSettings
 from kn_lightning.data.encoding import encode_prompt
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.forwards import fastest_forward
 from kn_lightning.errors import InputError
-from kn_lightning.schema import NO_TOKEN, Attribution, EncodedPrompt, Prompt, Skipped
+from kn_lightning.schema import (
+    INTEGRATED_GRADIENTS,
+    NO_TOKEN,
+    Attribution,
+    EncodedPrompt,
+    Prompt,
+    Skipped,
+)
 
-PATHS = ("layer", "neuron")
 PROMPTS_SHARE = 4
 """A base pass has this part of a climb's tokens: each of its prompts becomes many rows."""
 
 
-@dataclass(frozen=True)
-class AttributionSettings:
-    """How attribution is computed.
-
-    Attributes:
-        rule: ``adaptive`` or a fixed quadrature rule.
-        nodes: of a fixed rule.
-        tolerance: of ``adaptive``: relative error of a prompt's scores, held by their completeness.
-        path: ``layer`` (all neurons of a layer grow together) or ``neuron`` (exact ablation of
-            candidates).
-        candidates: neurons of a prompt that ``path=neuron`` ablates.
-        row_tokens: rows x tokens computed together, of rows that climb all layers (those that start
-            higher count by the layers above them); None fits them to the memory.
-
-    Raises:
-        InputError: settings that don't go together.
-    """
-
-    rule: str = ADAPTIVE
-    nodes: int | None = None
-    tolerance: float = DEFAULT_TOLERANCE
-    path: str = "layer"
-    candidates: int = 64
-    row_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        check_rule(self.rule, self.nodes, self.tolerance)
-        if self.path not in PATHS:
-            raise InputError(f"unknown path {self.path!r}: choose one of {', '.join(PATHS)}")
-        if self.candidates < 1:
-            raise InputError(f"candidates {self.candidates}: give at least 1")
-        if self.row_tokens is not None and self.row_tokens < 1:
-            raise InputError(f"row_tokens {self.row_tokens}: give at least 1")
-
-    def budget(self, encoder: Encoder) -> RowBudget:
-        """What is computed together: as told, or what fits into the memory."""
-        return RowBudget(self.row_tokens) if self.row_tokens else RowBudget.fitting(encoder)
+def row_budget(settings: AttributionSettings, encoder: Encoder) -> RowBudget:
+    """What is computed together: as told, or what fits into the memory."""
+    return RowBudget(settings.row_tokens) if settings.row_tokens else RowBudget.fitting(encoder)
 
 
 def attribute(
@@ -70,8 +46,9 @@ def attribute(
     nodes: int | None = None,
     tolerance: float = DEFAULT_TOLERANCE,
     several: bool = False,
+    attribution: str = INTEGRATED_GRADIENTS,
 ) -> Attribution:
-    """Integrated gradients of each answer's probability in the neurons at its prompt's mask.
+    """What each answer's probability owes to the neurons at its prompt's mask.
 
     Args:
         encoder: from :func:`~kn_lightning.load_encoder`.
@@ -81,6 +58,8 @@ def attribute(
         nodes: of a fixed rule; 20 unless told.
         tolerance: of ``adaptive``.
         several: answers may be of several tokens: each gets a mask, attribution is at all of them.
+        attribution: a name in ``core.registry.ATTRIBUTIONS``; the settings before are of integrated
+            gradients.
 
     Returns:
         The attribution of all prompts, in their order.
@@ -96,7 +75,8 @@ def attribute(
         if isinstance(result, Skipped):
             raise InputError(f"prompt {number} {text!r}, answer {answer!r}: {result.reason}")
         encoded.append(result)
-    return attribute_encoded(encoder, encoded, AttributionSettings(rule, nodes, tolerance))
+    settings = AttributionSettings(rule, nodes, tolerance, attribution=attribution)
+    return attribute_encoded(encoder, encoded, settings)
 
 
 def attribute_encoded(
@@ -125,8 +105,37 @@ def attribute_encoded(
     if encoder.is_edited:
         raise InputError("attribution is of the untouched encoder: leave the edited block first")
     if budget is None:
-        budget = settings.budget(encoder)
+        budget = row_budget(settings, encoder)
     return budget.run(lambda row_tokens: _attributed(encoder, prompts, settings, row_tokens))
+
+
+def compare_encoded(
+    encoder: Encoder,
+    prompts: Sequence[EncodedPrompt],
+    own: Tensor,
+    settings: AttributionSettings,
+    budget: RowBudget,
+) -> dict[str, Compared]:
+    """The attributions that a study is compared with, by name; they lie on the CPU.
+
+    Args:
+        encoder: from ``load_encoder``.
+        prompts: of any lengths.
+        own: ``[B, L, I]``, the scores that the study itself computed for them.
+        settings: of the study.
+        budget: kept between calls.
+    """
+
+    def compare(row_tokens: int) -> dict[str, Compared]:
+        def columns(forward: Forward[Any], base: BasePass, chunk: list[int]) -> list[Tensor]:
+            pairs = (compared(n, forward, base, own[chunk], settings) for n in settings.compare)
+            return [column for pair in pairs for column in pair]
+
+        found = _by_length(encoder, prompts, row_tokens, True, columns)
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return dict(zip(settings.compare, map(Compared._make, pairs), strict=True))
+
+    return budget.run(compare)
 
 
 def _attributed(
@@ -135,23 +144,34 @@ def _attributed(
     settings: AttributionSettings,
     row_tokens: int,
 ) -> Attribution:
-    forward = fastest_forward(encoder, row_tokens)
-    rules = path_rules(settings.rule, settings.nodes, settings.tolerance)
-    with_slope = any(1.0 in rule.nodes for rule in rules)
+    def columns(forward: Forward[Any], base: BasePass, _: list[int]) -> list[Tensor]:
+        found = ATTRIBUTIONS[settings.attribution](forward, base, settings)
+        missing = most - found.argmax.shape[1]
+        found = replace(found, argmax=pad(found.argmax, (0, missing), value=NO_TOKEN))
+        return [getattr(found, field.name) for field in fields(Attribution)]
+
     most = max(len(prompt.answers) for prompt in prompts)
+    with_slope = settings.needs_slope(settings.attribution)
+    return Attribution(*_by_length(encoder, prompts, row_tokens, with_slope, columns))
+
+
+def _by_length(
+    encoder: Encoder,
+    prompts: Sequence[EncodedPrompt],
+    row_tokens: int,
+    with_slope: bool,
+    columns: Callable[[Forward[Any], BasePass, list[int]], list[Tensor]],
+) -> list[Tensor]:
+    """Columns ``[B, ...]`` of prompts of like lengths at a time, back in the prompts' order."""
+    forward = fastest_forward(encoder, row_tokens)
     order: list[int] = []
     parts: list[list[Tensor]] = []
     for chunk in length_chunks(prompts, max(1, row_tokens // PROMPTS_SHARE)):
         base = forward.base(encoder.batch(prompts[i] for i in chunk), with_slope)
-        part = layer_attribution(forward, base, rules, settings.tolerance)
-        if settings.path == "neuron":
-            part = neuron_attribution(forward, base, part, settings.candidates)
         order += chunk
-        missing = most - part.argmax.shape[1]
-        part = replace(part, argmax=pad(part.argmax, (0, missing), value=NO_TOKEN))
-        parts.append([getattr(part, field.name).cpu() for field in fields(Attribution)])
+        parts.append([column.cpu() for column in columns(forward, base, chunk)])
     back = torch.tensor(order).argsort()
-    return Attribution(*(torch.cat(column)[back] for column in zip(*parts, strict=True)))
+    return [torch.cat(column)[back] for column in zip(*parts, strict=True)]
 
 
 def length_chunks(prompts: Sequence[EncodedPrompt], tokens: int) -> Iterator[list[int]]:

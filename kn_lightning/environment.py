@@ -49,7 +49,8 @@ def environment_record(
     assert study is not None
     structure = encoder.structure
     settings = flat_settings(config)
-    quoted = ["model.answers", "model.rule", "model.nodes", "model.tolerance", "model.path"]
+    keys = ("answers", "attribution", "compare", "rule", "nodes", "tolerance", "path")
+    quoted = [f"model.{key}" for key in keys]
     quoted += [key for key in settings if key.startswith(("refine.", "edit."))]
     record = {
         "versions": {"python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},

@@ -15,15 +15,17 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.text import Perplexity
 from transformers import get_linear_schedule_with_warmup
 
-from kn_lightning.attribution import AttributionSettings, attribute_encoded
+from kn_lightning.attribution import attribute_encoded, compare_encoded, row_budget
 from kn_lightning.budget import RowBudget
 from kn_lightning.core.quadrature import ADAPTIVE, DEFAULT_TOLERANCE
+from kn_lightning.core.registry import AttributionSettings
 from kn_lightning.data.encoding import SINGLE, takes_several
 from kn_lightning.data.masking import IGNORED, MaskedBatch
 from kn_lightning.data.study import Pack
 from kn_lightning.encoders.loading import EMBEDDED, load_encoder
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
+from kn_lightning.schema import INTEGRATED_GRADIENTS
 
 
 class MaskedLanguageModel(LightningModule):
@@ -40,11 +42,15 @@ class MaskedLanguageModel(LightningModule):
             residual of completeness exceeds half of it, as a share of the prompt's largest total.
         path: ``layer`` scales all neurons of a layer together; ``neuron`` ablates each prompt's
             best neurons one by one, exactly.
-        candidates: how many neurons of a prompt ``path=neuron`` ablates.
+        candidates: how many neurons of a prompt ``path=neuron`` ablates; a comparison with
+            ``ablation`` ablates so many of either attribution's best.
         row_tokens: rows x tokens computed together, of rows that climb all layers; fitted to the
             memory unless told.
         answers: ``single``: what is no single token of the vocabulary is left out; ``multi``: an
             answer of several tokens gets a mask for each, and its probability is their product.
+        attribution: ``integrated_gradients``, ``activation``, ``gradient_activation`` (activation
+            times the slope of P) or ``ablation`` (the exact effect of every single neuron).
+        compare: other attributions; how far they agree with it is in ``agreement.parquet``.
         learning_rate: of AdamW, at its peak.
         weight_decay: of AdamW.
         warmup_steps: steps of linear warm-up; the rate then falls linearly to 0 at the last step.
@@ -60,12 +66,16 @@ class MaskedLanguageModel(LightningModule):
         candidates: int = 64,
         row_tokens: int | None = None,
         answers: str = SINGLE,
+        attribution: str = INTEGRATED_GRADIENTS,
+        compare: tuple[str, ...] = (),
         learning_rate: float = 5e-5,
         weight_decay: float = 0.01,
         warmup_steps: int = 0,
     ) -> None:
         super().__init__()
-        self.settings = AttributionSettings(rule, nodes, tolerance, path, candidates, row_tokens)
+        self.settings = AttributionSettings(
+            rule, nodes, tolerance, path, candidates, row_tokens, attribution, tuple(compare)
+        )
         self.several = takes_several(answers)
         if not (0 < learning_rate < float("inf")):
             raise InputError(f"model.learning_rate {learning_rate}: give a positive number")
@@ -89,7 +99,7 @@ class MaskedLanguageModel(LightningModule):
     @cached_property
     def budget(self) -> RowBudget:
         """What is computed together, on the device where the encoder is when first asked."""
-        return self.settings.budget(self.encoder)
+        return row_budget(self.settings, self.encoder)
 
     def setup(self, stage: str) -> None:
         """Parameters ask for gradients, and dropout is on, in training alone."""
@@ -109,7 +119,14 @@ class MaskedLanguageModel(LightningModule):
         start = time.perf_counter()
         prompts = [prompt for group in batch.groups for prompt in group.prompts]
         attribution = attribute_encoded(self.encoder, prompts, self.settings, self.budget)
-        return Outcome(batch, attribution, seconds={"attribution": time.perf_counter() - start})
+        outcome = Outcome(batch, attribution, seconds={"attribution": time.perf_counter() - start})
+        if self.settings.compare:
+            start = time.perf_counter()
+            outcome.compared = compare_encoded(
+                self.encoder, prompts, attribution.scores, self.settings, self.budget
+            )
+            outcome.seconds["comparison"] = time.perf_counter() - start
+        return outcome
 
     def _asked(self, batch: MaskedBatch) -> tuple[Tensor, Tensor]:
         """Logits ``[N, V]`` and labels ``[N]`` where a label is asked for."""

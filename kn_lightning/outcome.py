@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from kn_lightning.core.comparison import Compared
 from kn_lightning.core.neurons import CoarseNeurons, RefinedNeurons
 from kn_lightning.data.study import Pack
 from kn_lightning.schema import Attribution, EncodedGroup, EncodedPrompt, Neuron
@@ -19,6 +20,7 @@ class Outcome:
     Attributes:
         pack: the groups.
         attribution: of all prompts of the pack, group after group (``predict_step``).
+        compared: scores of the attributions that it is compared with, by name (``predict_step``).
         coarse: coarse neurons of those prompts (refine).
         refined: refined neurons of each group (refine).
         edits: rows of the edits table (edit).
@@ -31,6 +33,7 @@ class Outcome:
     refined: list[RefinedNeurons] = field(default_factory=list)
     edits: pa.Table | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    compared: dict[str, Compared] = field(default_factory=dict)
 
     @property
     def prompts(self) -> list[EncodedPrompt]:

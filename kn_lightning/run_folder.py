@@ -20,7 +20,7 @@ import yaml
 
 from kn_lightning.errors import InputError
 from kn_lightning.files import write_whole
-from kn_lightning.schema import SCHEMA_VERSION, TABLES
+from kn_lightning.schema import OPTIONAL_TABLES, SCHEMA_VERSION, TABLES
 
 _CONFIG = "config.yaml"
 _ENVIRONMENT = "environment.json"
@@ -154,7 +154,9 @@ class RunFolder:
         for part in parts:
             seconds.update(json.loads((part / _SECONDS).read_text(encoding="utf-8")))
         self.write_environment({**self.environment(), "seconds": dict(seconds)})
-        for name in TABLES:
+        # The study's own tables last: where all of them are, so is what else it asked for.
+        asked = [name for name in OPTIONAL_TABLES if (parts[0] / f"{name}.parquet").is_file()]
+        for name in (*asked, *TABLES):
             self._write_table(name, (pq.read_table(part / f"{name}.parquet") for part in parts))
         shutil.rmtree(self.parts)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 NO_TOKEN = -1
 """Fills up the tokens of a prompt with fewer masks than others."""
+INTEGRATED_GRADIENTS = "integrated_gradients"
+"""The attribution of the method; others are there to be compared with it."""
 MASK = "[MASK]"
 """Stands for any tokenizer's mask token in prompts."""
 
@@ -94,7 +96,7 @@ class EncodedGroup:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Integrated gradients of the answer's probability in the neurons at the mask.
+    """What the answer's probability owes to the neurons at the mask, by any attribution.
 
     Where an answer has several masks, its probability is the product over them, and a neuron's
     score the sum over them: all grow together.
@@ -103,9 +105,11 @@ class Attribution:
         scores: ``[B, L, I]`` float32 (float64 of a float64 encoder, as all others), Attr of every
             neuron.
         total: ``[B, L]`` float32, P(w) - P(0 * w) for the layer: what its scores should add up to.
-        residual: ``[B, L]`` float32, ``scores.sum(-1) - total``: the error of completeness.
+        residual: ``[B, L]`` float32, ``scores.sum(-1) - total``: of integrated gradients the error
+            of completeness; others need not add up to anything.
         probability: ``[B]`` float32, P of the answer without intervention.
-        evaluations: ``[B, L]`` int64, gradients of the probability that were computed.
+        evaluations: ``[B, L]`` int64, gradients of the probability that were computed, or neurons
+            that were ablated.
         rank: ``[B]`` int64, 1 where the answer is the most probable token; of several tokens the
             worst.
         argmax: ``[B, M]`` int64, the most probable token at each mask, then :data:`NO_TOKEN`.
@@ -170,6 +174,21 @@ TABLES: dict[str, pa.Schema] = {
     ),
 }
 """The Parquet files that grow with the study; the README says what a row is."""
+
+OPTIONAL_TABLES: dict[str, pa.Schema] = {
+    "agreement": pa.schema(
+        {
+            "prompt_id": _STRING,
+            "attribution": _STRING,
+            "spearman": _FLOAT,
+            "n_candidates": _INT,
+            "spearman_candidates": _FLOAT,
+            "overlap_10": _FLOAT,
+            "overlap_coarse": _FLOAT,
+        }
+    ),
+}
+"""Those that are there only where a study asks for them."""
 
 SKIPPED_TABLE = pa.schema({"concept": _STRING, "prompt": _STRING, "reason": _STRING})
 """``skipped.parquet``: written once, before the first batch."""

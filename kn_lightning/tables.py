@@ -7,20 +7,23 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from kn_lightning.core.agreement import agreement
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.outcome import Outcome
-from kn_lightning.schema import TABLES, EncodedPrompt
+from kn_lightning.schema import OPTIONAL_TABLES, TABLES, EncodedPrompt
 
 
 def outcome_tables(outcome: Outcome, encoder: Encoder) -> dict[str, pa.Table]:
-    """All tables of a pack, the edits included; the outcome has to be whole."""
+    """All tables of a pack that the study asks for; the outcome has to be whole."""
     assert outcome.edits is not None
+    asked = {"agreement": _agreement(outcome)} if outcome.compared else {}
     return {
         "prompts": _prompts(outcome, encoder),
         "completeness": _completeness(outcome),
         "coarse": _coarse(outcome),
         "neurons": _neurons(outcome),
         "edits": outcome.edits,
+        **asked,
     }
 
 
@@ -106,3 +109,25 @@ def _neurons(outcome: Outcome) -> pa.Table:
         },
         schema=TABLES["neurons"],
     )
+
+
+def _agreement(outcome: Outcome) -> pa.Table:
+    """One row a prompt and compared attribution, prompt after prompt."""
+    assert outcome.coarse is not None
+    own = outcome.attribution.scores.flatten(1).numpy()
+    n_coarse = outcome.coarse.prompt.bincount(minlength=len(own)).tolist()
+    sides = {
+        name: [part.flatten(1).numpy() for part in compared]
+        for name, compared in outcome.compared.items()
+    }
+    found = [
+        {"prompt_id": prompt.prompt_id, "attribution": name}
+        | agreement(own[row], scores[row], candidates[row], n_coarse[row])._asdict()
+        for row, prompt in enumerate(outcome.prompts)
+        for name, (scores, candidates) in sides.items()
+    ]
+    schema = OPTIONAL_TABLES["agreement"]
+    columns = {name: [row[name] for row in found] for name in schema.names}
+    # What is undefined is missing in the file, not a number called NaN.
+    arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)

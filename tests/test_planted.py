@@ -14,6 +14,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,9 @@ import pandas as pd
 import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
+
+from kn_lightning import attribute, load_encoder
+from kn_lightning.core.neurons import coarse_neurons, refined_neurons
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -217,6 +221,43 @@ def test_the_encoder_knows_its_answers_but_is_not_saturated(run: dict[str, Any])
     assert (prompts["argmax"] == prompts["concept"]).all()
     assert prompts["probability"].between(0.6, 0.99).all()
     assert (prompts.groupby("concept")["probability"].nunique() == len(TEMPLATES)).all()
+
+
+@pytest.fixture(scope="module")
+def planted_scores() -> Callable[[str], dict[str, torch.Tensor]]:
+    """``planted_scores(attribution)``: scores of each concept's prompts."""
+    torch.manual_seed(0)
+    encoder = load_encoder(*planted_encoder())
+
+    def scores(attribution: str) -> dict[str, torch.Tensor]:
+        found = {}
+        for concept, cue in CUES.items():
+            prompts = [template.format(cue) for template in TEMPLATES]
+            answers = [concept] * len(prompts)
+            found[concept] = attribute(encoder, prompts, answers, attribution=attribution).scores
+        return found
+
+    return scores
+
+
+@pytest.mark.parametrize("attribution", ["integrated_gradients", "ablation"])
+def test_exact_ablation_finds_the_planted_neurons_as_integrated_gradients_do(
+    planted_scores: Callable[[str], dict[str, torch.Tensor]], attribution: str
+) -> None:
+    for concept, scores in planted_scores(attribution).items():
+        refined = refined_neurons(scores, coarse_neurons(scores, 0.2), 0.5)
+        found = zip(refined.layer.tolist(), refined.neuron.tolist(), strict=True)
+        assert set(found) == PLANTED[concept], concept
+
+
+def test_the_most_active_neurons_are_not_the_planted_ones(
+    planted_scores: Callable[[str], dict[str, torch.Tensor]],
+) -> None:
+    # Some distractors are always on, and as active as those that know the answer.
+    for concept, scores in planted_scores("activation").items():
+        refined = refined_neurons(scores, coarse_neurons(scores, 0.2), 0.5)
+        found = set(zip(refined.layer.tolist(), refined.neuron.tolist(), strict=True))
+        assert found > PLANTED[concept], concept
 
 
 @pytest.mark.parametrize("concept", CONCEPTS)

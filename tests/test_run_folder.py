@@ -18,7 +18,7 @@ from kn_lightning import run_folder
 from kn_lightning.errors import InputError
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.run_folder import RunFolder
-from kn_lightning.schema import SKIPPED_TABLE, TABLES
+from kn_lightning.schema import OPTIONAL_TABLES, SKIPPED_TABLE, TABLES
 
 SECONDS = {"attribution": 1.5, "total": 2.0}
 IDENTITY = {"model.rule": "adaptive", "refine.threshold": 0.2, "data.sha256": "ab"}
@@ -278,6 +278,33 @@ def test_run_cut_off_while_parts_are_removed_is_tidied_up(folder: RunFolder) -> 
     assert folder.is_complete
     folder.open({"a": 1}, {"versions": {}}, NO_ROWS, IDENTITY)
     assert not folder.parts.exists()
+
+
+def test_table_that_a_study_asks_for_is_joined_before_the_run_is_complete(
+    folder: RunFolder,
+) -> None:
+    schema = OPTIONAL_TABLES["agreement"]
+    row = {field.name: "a" if field.type == pa.string() else 1 for field in schema}
+    asked = pa.Table.from_pylist([row], schema=schema)
+    for number in range(2):
+        folder.write_part(number, {**tables(number), "agreement": asked}, SECONDS)
+    replace = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if target.stem == list(TABLES)[0]:
+            raise OSError("killed")
+        replace(source, target)
+
+    with (
+        mock.patch.object(run_folder.os, "replace", killed),
+        pytest.raises(OSError, match="killed"),
+    ):
+        folder.close(2)
+    assert (folder.path / "agreement.parquet").is_file()
+    assert not folder.is_complete
+    folder.close(2)
+    assert folder.is_complete
+    assert pq.read_table(folder.path / "agreement.parquet").equals(pa.concat_tables([asked] * 2))
 
 
 def test_seconds_of_all_packs_add_up_even_when_closing_is_done_twice(folder: RunFolder) -> None:

@@ -10,10 +10,18 @@ import pyarrow as pa
 import pytest
 import torch
 
+from kn_lightning.core.comparison import Compared
 from kn_lightning.core.neurons import CoarseNeurons, RefinedNeurons
 from kn_lightning.data.study import Pack
 from kn_lightning.outcome import Outcome
-from kn_lightning.schema import NO_TOKEN, TABLES, Attribution, EncodedGroup, EncodedPrompt
+from kn_lightning.schema import (
+    NO_TOKEN,
+    OPTIONAL_TABLES,
+    TABLES,
+    Attribution,
+    EncodedGroup,
+    EncodedPrompt,
+)
 from kn_lightning.tables import guesses, outcome_tables
 
 WORDS = ["the", "kitten", "cat", "paris"]
@@ -141,6 +149,26 @@ def test_pack_without_any_neuron_has_empty_tables_of_the_same_columns(outcome: O
 def test_edits_are_handed_on_as_they_are(outcome: Outcome) -> None:
     assert outcome_tables(outcome, ENCODER)["edits"] is outcome.edits
     assert outcome_tables(outcome, ENCODER).keys() == TABLES.keys()
+
+
+def test_agreement_has_a_row_for_every_prompt_and_compared_attribution(outcome: Outcome) -> None:
+    own = outcome.attribution.scores
+    everywhere = torch.ones_like(own, dtype=torch.bool)
+    some = everywhere.clone()
+    some[..., 0] = False
+    unknown = torch.where(some, -own, torch.nan)
+    outcome.compared = {"b": Compared(own, everywhere), "a": Compared(unknown, some)}
+    table = outcome_tables(outcome, ENCODER)["agreement"]
+    assert table.schema.equals(OPTIONAL_TABLES["agreement"])
+    found = [tuple(row.values()) for row in table.to_pylist()]
+    # The third prompt's scores are all the same, and it has no coarse neuron.
+    assert [row[:4] for row in found] == [
+        (prompt.prompt_id, name, None if name == "a" or row == 2 else 1.0, n)
+        for row, prompt in enumerate(outcome.prompts)
+        for name, n in (("b", 6), ("a", 4))
+    ]
+    assert [row[4:] for row in found[:3]] == [(1.0, 1.0, 1.0), (-1.0, 1.0, 0.0), (1.0, 1.0, 1.0)]
+    assert [row[4:] for row in found[4:6]] == [(None, 1.0, None)] * 2
 
 
 def test_double_precision_results_are_kept_in_the_tables_precision(outcome: Outcome) -> None:

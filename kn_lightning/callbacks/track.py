@@ -17,6 +17,7 @@ from torch import Tensor
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
 from kn_lightning.run_folder import RunFolder
+from kn_lightning.schema import INTEGRATED_GRADIENTS
 from kn_lightning.tracking import RUN_ID, shared_settings
 
 _WANDB = {
@@ -89,7 +90,7 @@ class TrackCallback(Callback):
             }
             self._before = self._done()
             self._start = self._last = time.monotonic()
-            self._window = Window()
+            self._window = self._new_window()
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
@@ -106,6 +107,9 @@ class TrackCallback(Callback):
         if self._active and self._window.evaluations:
             self._log(trainer)
 
+    def _new_window(self) -> Window:
+        return Window(self.config["model"]["attribution"] == INTEGRATED_GRADIENTS)
+
     def _done(self) -> int:
         """Prompts on disk, of all ranks."""
         return sum(self._sizes[number] for number in self.folder.finished_packs())
@@ -119,7 +123,7 @@ class TrackCallback(Callback):
             "progress/prompts_per_second": (done - self._before) / (self._last - self._start),
             **self._window.metrics(),
         }
-        self._window = Window()
+        self._window = self._new_window()
         for logger in trainer.loggers:
             logger.log_metrics(metrics, done)
             logger.save()
@@ -141,9 +145,14 @@ def _open(logger: WandbLogger, known: Path) -> None:
 
 
 class Window:
-    """Packs since the last entry: what is logged of them, not the packs themselves."""
+    """Packs since the last entry: what is logged of them, not the packs themselves.
 
-    def __init__(self) -> None:
+    Args:
+        complete: whether scores should add up to totals, so that what they miss is an error.
+    """
+
+    def __init__(self, complete: bool = True) -> None:
+        self._complete = complete
         self.evaluations: list[Tensor] = []
         self._residuals: list[Tensor] = []
         self._falls: list[Tensor] = []
@@ -163,7 +172,7 @@ class Window:
         evaluations = torch.cat(self.evaluations)
         residuals, falls = torch.cat(self._residuals), torch.cat(self._falls)
         metrics = {"attribution/evaluations_per_prompt": evaluations.mean().item()}
-        if len(residuals):
+        if self._complete and len(residuals):
             metrics["completeness/largest_relative_residual"] = residuals.max().item()
             metrics["completeness/mean_relative_residual"] = residuals.mean().item()
         if len(falls):

@@ -15,6 +15,7 @@ from typing import Generic
 import torch
 from torch import Tensor
 
+from kn_lightning.core.baselines import ablation_effect
 from kn_lightning.core.forward import Base, Forward, Places, Points
 from kn_lightning.core.quadrature import (
     ADAPTIVE,
@@ -186,9 +187,9 @@ def neuron_attribution(
     flat = selection.scores.flatten(1).topk(candidates, dim=1).indices.sort(1).values
     prompt = torch.arange(n_prompts, device=flat.device).repeat_interleave(candidates)
     layer, neuron = flat.flatten() // n_neurons, flat.flatten() % n_neurons
-    ablated = forward.ablated_probability(base, Places((prompt, layer)), neuron)
+    effects = ablation_effect(forward, base, prompt * n_layers * n_neurons + flat.flatten())
     scores = torch.zeros_like(selection.scores)
-    scores[prompt, layer, neuron] = (selection.probability[prompt] - ablated).to(scores.dtype)
+    scores[prompt, layer, neuron] = effects.to(scores.dtype)
     evaluations = selection.evaluations.clone()
     evaluations.index_put_((prompt, layer), torch.ones_like(prompt), accumulate=True)
     return Attribution(

@@ -6,12 +6,12 @@ machine without a GPU.
     tables       files of the run folder → checked data frames
     changes      edits → relative change of each concept
     summary      frames → every number that the report prints (parts: effects, comparisons,
-                 statistics, doses, consistency, rankings)
+                 statistics, doses, consistency, rankings, agreement)
     wording      summary → the sentences (caveats: what speaks against them; captions: those of the
-                 figures; labels, numerals: names and numbers in words)
+                 figures; labels, numerals: names and numbers in words; agreement_wording)
     listings     summary → the tables (parts: change_listings, concept_listings, settings)
     figures      frames and captions → pictures (parts: change_figures, histogram_figures,
-                 neuron_figures; canvas: what they share; fonts)
+                 neuron_figures, agreement_figures; canvas: what they share; fonts)
     page         all of that → Markdown and HTML
     language     English texts → those of another language, a file in ``languages/``
 

@@ -7,7 +7,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from kn_lightning.report import change_figures, histogram_figures, neuron_figures
+from kn_lightning.report import (
+    agreement_figures,
+    change_figures,
+    histogram_figures,
+    neuron_figures,
+)
 from kn_lightning.report.canvas import style, svg_and_png
 from kn_lightning.report.caption import Caption
 from kn_lightning.report.captions import captions
@@ -31,6 +36,7 @@ ORDER = (
     "consistency",
     "overlap",
     "completeness",
+    "agreement",
 )
 """Every figure, the answer to the study's question first."""
 
@@ -87,6 +93,8 @@ def _neuron_figure(name: str, title: str, tables: RunTables, numbers: dict[str, 
             return neuron_figures.consistency(title, numbers, by_concept(tables))
         case "overlap":
             return neuron_figures.overlap(title, numbers)
+        case "agreement":
+            return agreement_figures.agreement(title, numbers, tables)
         case "completeness":
             return neuron_figures.completeness(title, numbers, relative_residuals(tables))
     raise ValueError(f"no figure is called {name!r}: add it here")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kn_lightning.report import change_listings, concept_listings
+from kn_lightning.report.agreement_wording import agreement_listing, evaluations, exactness
 from kn_lightning.report.labels import mean_of_pairs
 from kn_lightning.report.language import say
 from kn_lightning.report.listing import Listing
@@ -30,6 +31,7 @@ def listings(numbers: Summary) -> dict[str, Listing]:
         "overlapping": concept_listings.overlapping(numbers),
         "likeness": _likeness(numbers),
         "quality": _quality(numbers),
+        "agreement": agreement_listing(numbers),
         "skipped": _skipped(numbers),
         **settings(numbers["environment"]),
     }
@@ -81,22 +83,12 @@ def _quality(numbers: Summary) -> Listing:
         (say("Prompts whose answer is among the first ten"), share(known["share_rank_10"])),
         (say("Probability of the answer, mean"), probability(known["mean_probability"])),
         (say("Probability of the answer, median"), probability(known["median_probability"])),
-        (say("Error of completeness, median"), share(complete["median"])),
-        (say("Error of completeness, 95 % are below"), share(complete["p95"])),
-        (say("Error of completeness, largest"), share(complete["max"])),
-        (say("Attributions beyond the tolerance"), count(complete["n_above_tolerance"])),
+        *exactness(numbers),
         (
             say("Attributions without a relative error (totals all 0, or not a number)"),
             count(complete["n_undefined"]),
         ),
-        (
-            say("Gradient evaluations a prompt, mean"),
-            count(complete["evaluations_per_prompt"]),
-        ),
-        (
-            say("Gradient evaluations a prompt and layer, mean"),
-            count(complete["evaluations_per_layer"]),
-        ),
+        *evaluations(numbers),
     )
     return Listing(
         say("What the model knows, and how exact the scores are"),

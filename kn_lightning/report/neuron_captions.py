@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from kn_lightning.report.agreement_wording import agreement_caption, own_attribution
 from kn_lightning.report.caption import Caption
 from kn_lightning.report.labels import attributions, concepts, interval, listed, mean_of_pairs
 from kn_lightning.report.language import plural, say, sentences
 from kn_lightning.report.numerals import count, number, share
+from kn_lightning.schema import INTEGRATED_GRADIENTS
 
 Summary = dict[str, Any]
 
@@ -23,8 +25,10 @@ def captions(numbers: Summary) -> dict[str, Caption]:
         result["consistency"] = _consistency(numbers)
     if numbers["overlap"] and numbers["overlap"]["neurons_by_n_concepts"]:
         result["overlap"] = _overlap(numbers)
-    if numbers["completeness"]["n"]:
+    if numbers["completeness"]["n"] and own_attribution(numbers) == INTEGRATED_GRADIENTS:
         result["completeness"] = _completeness(numbers)
+    if numbers["agreement"]:
+        result["agreement"] = agreement_caption(numbers)
     return result
 
 

@@ -47,7 +47,7 @@ def _rows(part: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _text(value: object) -> str:
-    if value is None:
+    if value is None or value == []:
         return say("none")
     if isinstance(value, bool):
         return say("yes") if value else say("no")

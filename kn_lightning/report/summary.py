@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kn_lightning.report import comparisons, consistency, doses, effects, rankings
+from kn_lightning.report import agreement, comparisons, consistency, doses, effects, rankings
 from kn_lightning.report.changes import Changes, change_values
 from kn_lightning.report.effects import quantile, share
 from kn_lightning.report.tables import RunTables
+from kn_lightning.schema import INTEGRATED_GRADIENTS
 
 SUMMARY_VERSION = 1
 
@@ -44,6 +45,7 @@ def summary(tables: RunTables, measured: Changes) -> dict[str, Any]:
         "names_without_neurons": bare,
         "known": _known(tables.prompts),
         "completeness": _completeness(tables),
+        "agreement": agreement.agreement(tables),
         "neurons": _neurons(tables),
         "published": _published(tables.environment["encoder"]),
         "consistency": consistency.consistency(tables),
@@ -118,7 +120,10 @@ def _known(prompts: pd.DataFrame) -> dict[str, Any]:
 def _completeness(tables: RunTables) -> dict[str, Any]:
     values = relative_residuals(tables)
     defined = values.dropna()
-    tolerance = tables.environment["study"]["tolerance"]
+    study = tables.environment["study"]
+    # Others need not add up to the total: there is nothing to tolerate.
+    exact = study.get("attribution", INTEGRATED_GRADIENTS) == INTEGRATED_GRADIENTS
+    tolerance = study["tolerance"] if exact else None
     per_prompt = tables.prompts["evaluations"].mean()
     return {
         "n": len(defined),

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kn_lightning.errors import InputError
-from kn_lightning.schema import SCHEMA_VERSION, SKIPPED_TABLE, TABLES
+from kn_lightning.schema import OPTIONAL_TABLES, SCHEMA_VERSION, SKIPPED_TABLE, TABLES
 
-SCHEMAS = {**TABLES, "skipped": SKIPPED_TABLE}
-FILES = ("config.yaml", "environment.json", *(f"{name}.parquet" for name in SCHEMAS))
+SCHEMAS = {**TABLES, "skipped": SKIPPED_TABLE, **OPTIONAL_TABLES}
+FILES = ("config.yaml", "environment.json", *(f"{n}.parquet" for n in (*TABLES, "skipped")))
 """What a finished run folder holds before it is reported."""
 
 REQUIRED: dict[str, tuple[str, ...]] = {
@@ -64,6 +64,7 @@ class RunTables:
         neurons: One row a concept and knowledge neuron.
         edits: One row a prompt, edit and set of neurons.
         skipped: One row for what was left out; ``prompt`` is null for a whole concept.
+        agreement: One row a prompt and compared attribution; none where no comparison was asked.
         environment: ``environment.json``.
     """
 
@@ -74,6 +75,7 @@ class RunTables:
     neurons: pd.DataFrame
     edits: pd.DataFrame
     skipped: pd.DataFrame
+    agreement: pd.DataFrame
     environment: dict[str, Any]
 
 
@@ -94,6 +96,7 @@ def run_tables(run_dir: Path) -> RunTables:
         neurons=_frame(run_dir, "neurons"),
         edits=_frame(run_dir, "edits", _CATEGORIES),
         skipped=_frame(run_dir, "skipped"),
+        agreement=_frame(run_dir, "agreement"),
     )
 
 
@@ -128,6 +131,9 @@ def _frame(
     run_dir: Path, name: str, categories: tuple[str, ...] = (), without: tuple[str, ...] = ()
 ) -> pd.DataFrame:
     path, expected = run_dir / f"{name}.parquet", SCHEMAS[name]
+    if name in OPTIONAL_TABLES and not path.is_file():
+        empty: pd.DataFrame = expected.empty_table().to_pandas()
+        return empty
     _check_columns(path, expected)
     expected = pa.schema([field for field in expected if field.name not in without])
     try:

@@ -346,6 +346,9 @@ def test_window_is_over_all_its_packs_and_leaves_out_what_is_undefined() -> None
         "completeness/mean_relative_residual": pytest.approx((0.025 + 0.1 + 0.0 + 0.02) / 4),
         "edits/own_falls_under_suppression": 0.75,
     }
+    incomplete = Window(complete=False)  # whose residuals are no errors
+    incomplete.add(outcome([[1.0, 1.0]], [[0.0, 0.02]], []))
+    assert incomplete.metrics() == {"attribution/evaluations_per_prompt": 2.0}
     nothing = Window()
     nothing.add(outcome([[0.0, 0.0]], [[0.0, 0.0]], []))
     assert nothing.metrics() == {"attribution/evaluations_per_prompt": 2.0}

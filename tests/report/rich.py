@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .runs import ENVIRONMENT, Rows, edit_row, prompt_row
+from .runs import ENVIRONMENT, Rows, agreement_row, edit_row, prompt_row
 
 PARTS = {"noun": 30, "verb": 12, "adjective": 8, "adverb": 8, "other": 4, None: 3}
 """Concepts of each part of speech."""
@@ -31,7 +31,16 @@ def rich_tables() -> dict[str, Rows]:
     """65 concepts of all parts of speech, every kind of neurons and prompts, five factors."""
     draw = np.random.default_rng(0)
     tables: dict[str, Rows] = {
-        name: [] for name in ("prompts", "completeness", "coarse", "neurons", "edits", "skipped")
+        name: []
+        for name in (
+            "prompts",
+            "completeness",
+            "coarse",
+            "neurons",
+            "edits",
+            "skipped",
+            "agreement",
+        )
     }
     parts = [part for part, n in PARTS.items() for _ in range(n)]
     for number, part in enumerate(parts):
@@ -62,6 +71,7 @@ def rich_tables() -> dict[str, Rows]:
                 }
                 for layer in range(_N_LAYERS)
             ]
+        tables["agreement"] += _agreement(np.random.default_rng(number), prompts)
         strength = draw.uniform(0.2, 0.8) * (1.5 if part == "noun" else 0.6)
         tables["edits"] += _edits(draw, concept, prompts, strength)
     tables["skipped"] = [
@@ -77,6 +87,19 @@ def rich_environment() -> dict[str, Any]:
     environment["encoder"] |= {"id": "bert-base-uncased", "n_layers": _N_LAYERS}
     environment["study"] |= {"holdout": 0.0, "factors": list(FACTORS.values())}
     return environment
+
+
+def _agreement(draw: np.random.Generator, prompts: list[str]) -> Rows:
+    """Ablation agrees most, and has no correlation over all neurons."""
+    rows = []
+    for name, part in (("activation", 0.1), ("gradient_activation", 0.6), ("ablation", 0.8)):
+        for prompt in prompts:
+            ten, coarse = draw.binomial(10, part, 2) / 10
+            values = {"overlap_10": ten, "overlap_coarse": coarse}
+            values["spearman_candidates"] = part - draw.uniform(0, 0.5)
+            values["spearman"] = None if name == "ablation" else part
+            rows.append(agreement_row(prompt, name, **values))
+    return rows
 
 
 def _places(draw: np.random.Generator, n: int | np.integer) -> list[tuple[int, int]]:

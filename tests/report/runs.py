@@ -15,7 +15,7 @@ import pytest
 from kn_lightning.report.changes import measured_changes
 from kn_lightning.report.summary import summary
 from kn_lightning.report.tables import run_tables
-from kn_lightning.schema import SKIPPED_TABLE, TABLES
+from kn_lightning.schema import OPTIONAL_TABLES, SKIPPED_TABLE, TABLES
 
 SCRIPT = "<script>alert(1)</script>"
 """A concept that must never reach a page unescaped."""
@@ -72,6 +72,13 @@ def prompt_row(
     }
     row |= {"pos": None, "n_tokens": 6, "probability": probability, "rank": 1, "argmax": concept}
     return row | {"max_score": 0.1, "n_coarse": 3, "evaluations": 16} | values
+
+
+def agreement_row(prompt_id: str, attribution: str, **values: Any) -> dict[str, Any]:
+    """A row of ``agreement``."""
+    row = {"prompt_id": prompt_id, "attribution": attribution, "spearman": 0.5}
+    row |= {"n_candidates": 90, "spearman_candidates": 0.25, "overlap_10": 0.6}
+    return row | {"overlap_coarse": 0.7} | values
 
 
 def edit_row(
@@ -195,7 +202,8 @@ def studied_tables(pos_difference: float, n_each: int = 30, seed: int = 0) -> di
 def write_run(folder: Path, tables: dict[str, Rows], environment: dict[str, Any]) -> Path:
     """Write a run folder as ``analyze.py`` does."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, schema in {**TABLES, "skipped": SKIPPED_TABLE}.items():
+    asked = {name: schema for name, schema in OPTIONAL_TABLES.items() if name in tables}
+    for name, schema in {**TABLES, "skipped": SKIPPED_TABLE, **asked}.items():
         pq.write_table(
             pa.Table.from_pylist(tables[name], schema=schema), folder / f"{name}.parquet"
         )

@@ -74,14 +74,16 @@ class HookedForward:
 
         def at_masks(layer: int) -> Callable[[Tensor], Tensor]:
             def change(neurons: Tensor) -> Tensor:
-                if neurons.shape[:-1] != batch.input_ids.shape:
+                rows, width = batch.input_ids.shape
+                # Longformer pads tokens to its window, behind them.
+                if neurons.ndim != 3 or len(neurons) != rows or neurons.shape[1] < width:
                     raise InputError(
                         f"{self.encoder.name}: neurons of layer {layer} come as"
                         f" {tuple(neurons.shape)}, not one row for each token"
                     )
-                rows = torch.arange(len(neurons), device=neurons.device)
-                changed = changes[layer](neurons[rows, mask]).to(neurons.dtype)
-                return neurons.index_put((rows, mask), changed)
+                row = torch.arange(rows, device=neurons.device)
+                changed = changes[layer](neurons[row, mask]).to(neurons.dtype)
+                return neurons.index_put((row, mask), changed)
 
             return change
 

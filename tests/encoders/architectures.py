@@ -23,8 +23,53 @@ SIZES = {
 }
 """Given to each config that knows them."""
 
-FURTHER: dict[str, dict[str, Any]] = {}
+_VISION = {
+    "hidden_size": 8,
+    "intermediate_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 16,
+}
+_SEQ2SEQ = {
+    f"{side}_{key}": size
+    for side in ("encoder", "decoder")
+    for key, size in (("layers", LAYERS), ("attention_heads", HEADS), ("ffn_dim", NEURONS))
+}
+
+FURTHER: dict[str, dict[str, Any]] = {
+    "bart": _SEQ2SEQ,
+    "distilbert": {"hidden_dim": NEURONS},
+    "layoutlm": {"max_2d_position_embeddings": 8},
+    # A window that no prompt's length is a multiple of, as the Hub's.
+    "longformer": {"attention_window": POSITIONS},
+    "luke": {"entity_vocab_size": 8, "entity_emb_size": 8},
+    "mbart": _SEQ2SEQ,
+    "mobilebert": {"intra_bottleneck_size": 8},
+    "modernvbert": {"text_config": {"model_type": "modernbert"}, "vision_config": _VISION},
+    "mvp": _SEQ2SEQ,
+    # Attention is wider than the feed-forward block, and must not be taken for it.
+    "neomme": {"head_dim": 16, "num_key_value_heads": 2, "embedding_rank": 8, "patch_size": 2},
+    "perceiver": {"d_latents": HIDDEN, "d_model": HIDDEN, "num_latents": 8},
+    "reformer": {"axial_pos_shape": (6, 7), "axial_pos_embds_dim": (8, 8)},
+    "rembert": {"input_embedding_size": 8, "output_embedding_size": 8},
+    "roc_bert": {
+        "pronunciation_embed_dim": 8,
+        "pronunciation_vocab_size": 90,
+        "shape_embed_dim": 8,
+        "shape_vocab_size": 90,
+    },
+    "tapas": {"type_vocab_sizes": (3, 4, 4, 2, 4, 4, 4)},
+    "ultrabert": {"prediction_head_size": 8},
+    "ultravbert": {
+        "text_config": {"model_type": "ultrabert", "prediction_head_size": 8},
+        "vision_config": _VISION,
+    },
+    "xmod": {"default_language": "en_XX"},
+}
 """What an architecture needs beside them."""
+
+UNSIZED = {"funnel": {"block_sizes": (1, 1, 1), "d_model": HIDDEN, "d_inner": NEURONS, "n_head": 2}}
+"""Configs that refuse the sizes above, and what they get instead."""
 
 
 def tiny_architecture(name: str) -> PreTrainedModel:
@@ -33,12 +78,23 @@ def tiny_architecture(name: str) -> PreTrainedModel:
     A new release's architecture that the sizes above don't make small is made as it is.
     """
     tokenizer = wordpiece_tokenizer()
-    known = AutoConfig.for_model(name)
     sizes = {**SIZES, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    given = {key: size for key, size in sizes.items() if hasattr(known, key)}
+
+    def known(model_type: str) -> dict[str, Any]:
+        if model_type in UNSIZED:
+            return {**UNSIZED[model_type], "vocab_size": len(tokenizer)}
+        config = AutoConfig.for_model(model_type)
+        return {key: size for key, size in sizes.items() if hasattr(config, key)}
+
+    settings = dict(FURTHER.get(name, {}))
+    if "text_config" in settings:
+        text = settings["text_config"]
+        settings["text_config"] = known(text["model_type"]) | text
+    else:
+        settings = known(name) | settings
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        config = AutoConfig.for_model(name, **{**given, **FURTHER.get(name, {})})
+        config = AutoConfig.for_model(name, **settings)
         model: PreTrainedModel = AutoModelForMaskedLM.from_config(config)
         with torch.no_grad():
             for parameter in model.parameters():

@@ -38,6 +38,9 @@ ROWS: dict[str, Row] = {
         refused="its feed-forward maps see latents, not tokens: [MASK] has no neurons"
     ),
     "reformer": Row(refused="its layers are reversible and cut into chunks"),
+    "yoso": Row(
+        refused="its backward pass is an estimate, not the slope: attributions don't add up"
+    ),
 }
 """The rows, by ``config.model_type``."""
 

@@ -14,7 +14,6 @@ from torch.utils._pytree import tree_leaves
 
 from kn_lightning.encoders.surgery import forward_hooks, forward_pre_hooks
 
-
 _HELD = 1
 """A position that every prompt has."""
 

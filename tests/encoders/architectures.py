@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
+from unittest import mock
 
 import torch
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from .tiny import HEADS, HIDDEN, LAYERS, NEURONS, POSITIONS, wordpiece_tokenizer
+from kn_lightning import load_encoder
+from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.encoders.rows import ROWS
+
+from .stranger import ROW, STRANGERS, stranger
+from .tiny import (
+    HEADS,
+    HIDDEN,
+    LAYERS,
+    NEURONS,
+    POSITIONS,
+    word_tokenizer,
+    wordpiece_tokenizer,
+)
 
 NAMES = tuple(MODEL_FOR_MASKED_LM_MAPPING_NAMES)
 
@@ -44,7 +59,7 @@ FURTHER: dict[str, dict[str, Any]] = {
     "longformer": {"attention_window": POSITIONS},
     "luke": {"entity_vocab_size": 8, "entity_emb_size": 8},
     "mbart": _SEQ2SEQ,
-    "mobilebert": {"intra_bottleneck_size": 8},
+    "mobilebert": {"intra_bottleneck_size": 8, "embedding_size": 8},
     "modernvbert": {"text_config": {"model_type": "modernbert"}, "vision_config": _VISION},
     "mvp": _SEQ2SEQ,
     # Attention is wider than the feed-forward block, and must not be taken for it.
@@ -68,8 +83,25 @@ FURTHER: dict[str, dict[str, Any]] = {
 }
 """What an architecture needs beside them."""
 
+SCALES = {"mobilebert": 0.1}
+"""Of random weights; without norms large ones make probabilities jump."""
+
 UNSIZED = {"funnel": {"block_sizes": (1, 1, 1), "d_model": HIDDEN, "d_inner": NEURONS, "n_head": 2}}
 """Configs that refuse the sizes above, and what they get instead."""
+
+
+FLOAT32 = ("longformer", "mra")
+"""Those that don't run in float64, in which all others are compared."""
+
+
+@cache
+def encoder_of(name: str) -> Encoder:
+    """A tiny encoder of an architecture; shared, so that all leave it as it is."""
+    if name in STRANGERS:
+        with mock.patch.dict(ROWS, ROW if name == STRANGERS[1] else {}):
+            return load_encoder(stranger(name).double(), word_tokenizer())
+    dtype = torch.float32 if name in FLOAT32 else torch.float64
+    return load_encoder(tiny_architecture(name).to(dtype), wordpiece_tokenizer())
 
 
 def tiny_architecture(name: str) -> PreTrainedModel:
@@ -98,6 +130,6 @@ def tiny_architecture(name: str) -> PreTrainedModel:
         model: PreTrainedModel = AutoModelForMaskedLM.from_config(config)
         with torch.no_grad():
             for parameter in model.parameters():
-                scale = 0.4 if parameter.ndim > 1 else 0.2
+                scale = SCALES.get(name, 0.4) / (1 if parameter.ndim > 1 else 2)
                 parameter.add_(torch.randn_like(parameter), alpha=scale)
     return model.eval()

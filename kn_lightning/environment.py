@@ -65,7 +65,7 @@ def environment_record(
             "n_layers": structure.n_layers,
             "n_neurons": structure.n_neurons,
             "hidden_size": structure.hidden_size,
-            "vocabulary": encoder.model.config.vocab_size,
+            "vocabulary": encoder.model.config.get_text_config().vocab_size,
             "parameters": sum(p.numel() for p in encoder.model.parameters()),
             "weights_sha256": weights_sha256(encoder.model),
         },

@@ -84,7 +84,7 @@ class MaskedLanguageModel(LightningModule):
         self.warmup_steps = warmup_steps
         self.encoder = load_encoder(encoder)
         self.model = self.encoder.model
-        vocabulary = self.model.config.vocab_size
+        vocabulary = self.model.config.get_text_config().vocab_size
         # Over the asked positions alone, so that a batch's other tokens cost nothing.
         self.validation = MetricCollection(
             {

@@ -21,6 +21,7 @@ from kn_lightning.encoders.calls import recorded_calls
 from kn_lightning.encoders.encoder import Encoder, Traits
 from kn_lightning.encoders.hooked import HookedForward
 from kn_lightning.encoders.mixers import known_maps, mixer_names
+from kn_lightning.encoders.rows import remedy
 from kn_lightning.encoders.staged import StagedForward
 from kn_lightning.encoders.surgery import forward_hooks
 from kn_lightning.errors import InputError
@@ -50,22 +51,32 @@ def verified_traits(encoder: Encoder) -> Traits:
     """Check an encoder against the hooked reference and find what its staged forward may rely on.
 
     Raises:
-        InputError: replacing neurons by themselves changes the logits, doubling them doesn't, or
-            the answer's probability has no gradient by them.
+        InputError: the prompt's other words don't reach the mask, replacing neurons by themselves
+            changes the logits, doubling them doesn't, or the answer's probability has no gradient
+            by them.
     """
     batch = probe_batch(encoder.tokenizer, encoder.device)
     hooked = HookedForward(encoder)
     with torch.no_grad():
         plain = hooked.logits(batch, {}, mask_only=False)
+        masks = torch.full_like(batch.input_ids, encoder.tokenizer.mask_token_id)
+        wordless = hooked.logits(replace(batch, input_ids=masks), {}, mask_only=False)
         layers = range(encoder.structure.n_layers)
         same = hooked.logits(batch, {layer: lambda x: x for layer in layers}, mask_only=False)
         doubled = hooked.logits(
             batch, {layer: lambda x: 2 * x for layer in layers}, mask_only=False
         )
+    if torch.equal(plain, wordless):
+        # MRA's attention gives zeros where its CUDA kernel isn't there.
+        raise _refusal(
+            encoder,
+            "what it predicts is the same whatever the other words are",
+            "Its attention must run here",
+        )
     if not torch.equal(plain, same):
-        raise InputError(f"{encoder.name}: replacing neurons by themselves changes the logits")
+        raise _refusal(encoder, "replacing neurons by themselves changes the logits")
     if torch.equal(plain, doubled):
-        raise InputError(f"{encoder.name}: doubling all neurons at the mask changes nothing")
+        raise _refusal(encoder, "doubling all neurons at the mask changes nothing")
     # The likeliest token of each row: a probability that rounding doesn't hide.
     batch = replace(batch, answers=plain.argmax(-1))
     two = probe_batch(encoder.tokenizer, encoder.device, 2)
@@ -73,7 +84,7 @@ def verified_traits(encoder: Encoder) -> Traits:
         two = replace(two, answers=hooked.logits(two, {}, mask_only=False).argmax(-1))
 
     _check_gradients(encoder, batch)
-    slow = Traits(positionwise_head=_positionwise(encoder, batch, plain))
+    slow = Traits(positionwise_head=_positionwise(encoder, batch))
     whole = replace(slow, staged=False)
     if not (encoder.structure.layers and encoder.structure.linear_maps):
         return whole
@@ -101,28 +112,43 @@ def _check_gradients(encoder: Encoder, batch: TokenBatch) -> None:
     felt = gradient.isfinite().all((-2, -1)) & (gradient != 0).any(-1).any(-1)
     if not felt.any(0).all():
         layer = int((~felt.any(0)).nonzero()[0])
-        raise InputError(
-            f"{encoder.name} ({type(encoder.model).__name__}): the answer's probability has no"
-            f" gradient by the neurons of layer {layer}, the inputs of"
-            f" {encoder.structure.names[layer]}"
-        )
+        raise _refusal(encoder, f"the answer's probability has no gradient by layer {layer}'s")
+
+
+def _refusal(encoder: Encoder, problem: str, advice: str | None = None) -> InputError:
+    """An error that says what was found, what is wrong with it, and what to do."""
+    structure = encoder.structure
+    return InputError(
+        f"{encoder.name} ({type(encoder.model).__name__}): found {structure.n_layers} layers of"
+        f" {structure.n_neurons} neurons, the inputs of {structure.names[0]} ..."
+        f" {structure.names[-1]}, but {problem}. {advice or remedy(encoder.model)}"
+    )
 
 
 def _tolerance(encoder: Encoder) -> float:
     return max(1e-3, 32 * torch.finfo(encoder.model.dtype).eps)
 
 
-def _positionwise(encoder: Encoder, batch: TokenBatch, plain: Tensor) -> bool:
+def _positionwise(encoder: Encoder, batch: TokenBatch) -> bool:
+    """Whether the head gives the same where the last layer's output is cut down to the mask."""
     allowed = replace(encoder, traits=Traits(positionwise_head=True))
-    try:
-        with torch.no_grad():
-            logits = HookedForward(allowed).logits(batch, {})
-    except (RuntimeError, ValueError, IndexError):
-        return False
-    scale = plain.abs().max()
-    return logits.shape == plain.shape and bool(
-        (logits - plain).abs().max() <= 1e-2 * _tolerance(encoder) * scale
-    )
+    # Of two lengths, as one may happen to be a multiple of a window that Longformer pads to.
+    for padding in (0, 1):
+        wide = replace(
+            batch,
+            input_ids=nn.functional.pad(batch.input_ids, (0, padding)),
+            attention_mask=nn.functional.pad(batch.attention_mask, (0, padding)),
+        )
+        try:
+            with torch.no_grad():
+                logits = HookedForward(allowed).logits(wide, {})
+                plain = HookedForward(encoder).logits(wide, {}, mask_only=False)
+        except (RuntimeError, ValueError, IndexError):
+            return False
+        bound = 1e-2 * _tolerance(encoder) * plain.abs().max()
+        if logits.shape != plain.shape or not bool((logits - plain).abs().max() <= bound):
+            return False
+    return True
 
 
 def _batch_axes(encoder: Encoder, batch: TokenBatch) -> tuple[tuple[int | None, ...], ...]:

@@ -2,21 +2,22 @@
 
 A layer is a call of a member of the lists of equal modules that run through the encoder, and its
 neurons are the input of the widest linear map from another width to the hidden size that runs in
-it. A layer that is called several times, as ALBERT's, counts as often. Where an architecture
-differs, its row (:data:`~kn_lightning.encoders.rows.ROWS`) names the maps.
+it and is fed from its own position alone, as attention's output is not. A layer that is called
+several times, as ALBERT's, counts as often. Where an architecture differs, its row
+(:data:`~kn_lightning.encoders.rows.ROWS`) names the maps.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from kn_lightning.encoders.rows import REMEDY, Row
-from kn_lightning.encoders.trace import ModuleCall, Trace
+from kn_lightning.encoders.rows import Row, remedy
+from kn_lightning.encoders.trace import ModuleCall, Trace, mixing_maps
 from kn_lightning.errors import InputError
 
 
@@ -61,7 +62,7 @@ def discover(
 
     Args:
         model: the masked LM, in eval mode.
-        run: runs one forward pass of it on any input.
+        run: runs one forward pass of it, on the same prompts each time.
         hidden_size: H, as its config says.
         row: of its architecture, where there is one.
 
@@ -71,9 +72,9 @@ def discover(
     trace = Trace(model, run)
     if row is not None and row.second_map:
         return _named(model, trace, row)
-    candidates = []
+    mixing, candidates = mixing_maps(model, run), []
     for calls in trace.stacks():
-        projections = [_projection(call, hidden_size) for call in calls]
+        projections = [_projection(call, hidden_size, mixing) for call in calls]
         found = [projection for projection in projections if projection is not None]
         if len(found) == len(calls):
             candidates.append((calls, found))
@@ -85,21 +86,24 @@ def discover(
         ]
         raise InputError(
             f"{type(model).__name__}: found no list of layers that each have a linear map from a"
-            f" block's width to the hidden size {hidden_size}; lists seen:"
-            f" {', '.join(seen) or 'none'}. {REMEDY}"
+            f" block's width to the hidden size {hidden_size}, fed from its own position alone;"
+            f" lists seen: {', '.join(seen) or 'none'}. {remedy(model)}"
         )
     calls, found = max(candidates, key=lambda one: (_size(one[0]), len(one[0])))
     return _checked(model, trace, found, calls)
 
 
-def _projection(call: ModuleCall, hidden_size: int) -> nn.Linear | None:
+def _projection(
+    call: ModuleCall, hidden_size: int, mixing: Container[nn.Module]
+) -> nn.Linear | None:
     maps = [
         module
         for module in call.inside
         if isinstance(module, nn.Linear)
         and module.out_features == hidden_size
-        # A square map is attention's output, the last one where a block comes first or has another
-        # kind of map; its inputs would pass all checks and be no neurons.
+        # Attention's output may be wider than the block; its inputs would pass all checks and be
+        # no neurons. Square maps are its queries, keys and values too.
+        and module not in mixing
         and module.in_features != hidden_size
     ]
     # The widest, and the last of those: adapters have narrow maps of their own behind the block's.
@@ -118,7 +122,8 @@ def _named(model: nn.Module, trace: Trace, row: Row) -> Structure:
     found = [call.module for call in trace.calls_of(named)]
     if not found:
         raise InputError(
-            f"{type(model).__name__}: no module that runs is called {row.second_map}; {REMEDY}"
+            f"{type(model).__name__}: no module that runs is called {row.second_map}."
+            f" {remedy(model)}"
         )
     for calls in trace.stacks():
         inside = [[module for module in call.inside if module in named] for call in calls]

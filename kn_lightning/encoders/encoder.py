@@ -75,7 +75,8 @@ class Encoder:
     @cached_property
     def max_tokens(self) -> int:
         """Longest prompt that the encoder takes, in tokens with the special ones."""
-        positions = getattr(self.model.config, "max_position_embeddings", None) or 1 << 20
+        config = self.model.config.get_text_config()
+        positions = getattr(config, "max_position_embeddings", None) or 1 << 20
         # RoBERTa and its kin count positions from behind their padding index.
         for name, module in self.model.named_modules():
             if name.endswith("position_embeddings"):
@@ -154,7 +155,10 @@ class Encoder:
             def scaled(neurons: Tensor) -> Tensor:
                 scale = torch.ones_like(neurons[0, 0])
                 scale[indices] = factor
-                return torch.where(masks[0][..., None], neurons * scale, neurons)
+                # Longformer pads tokens to its window, behind them.
+                padding = neurons.shape[1] - masks[0].shape[1]
+                masked = nn.functional.pad(masks[0], (0, padding))
+                return torch.where(masked[..., None], neurons * scale, neurons)
 
             return scaled
 

@@ -71,7 +71,9 @@ class HookedForward:
 
         def there(layer: int) -> Callable[[Tensor], Tensor]:
             def change(neurons: Tensor) -> Tensor:
-                if neurons.shape[:-1] != batch.input_ids.shape:
+                rows, width = batch.input_ids.shape
+                # Longformer pads tokens to its window, behind them.
+                if neurons.ndim != 3 or len(neurons) != rows or neurons.shape[1] < width:
                     raise InputError(
                         f"{self.encoder.name}: neurons of layer {layer} come as"
                         f" {tuple(neurons.shape)}, not one row for each token"

@@ -70,7 +70,7 @@ def load_encoder(
         structure = discover(
             model,
             lambda: _trial_run(model, batch, name),
-            model.config.hidden_size,
+            model.config.get_text_config().hidden_size,
             row,
         )
     revision = getattr(model.config, "_commit_hash", None)
@@ -88,14 +88,15 @@ def _check_together(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
             f"{name} ({type(model).__name__}): an encoder-decoder, whose answer is read in the"
             " decoder; give an encoder"
         )
+    config = model.config.get_text_config()  # of a model of text and images, its text's
     for size in ("hidden_size", "vocab_size"):
-        if getattr(model.config, size, None) is None:
+        if getattr(config, size, None) is None:
             raise InputError(f"{name}: its config doesn't say its {size}")
     vocabulary = tokenizer.get_vocab()
     # Without its files transformers makes up an empty tokenizer instead of failing.
     if set(vocabulary) <= set(tokenizer.all_special_tokens):
         raise InputError(f"{name}: its tokenizer has special tokens alone; are its files missing?")
-    known, last = model.config.vocab_size, max(vocabulary.values())
+    known, last = config.vocab_size, max(vocabulary.values())
     if last >= known:
         raise InputError(
             f"{name}: its tokenizer counts tokens up to {last}, the model knows {known}: give the"

@@ -7,6 +7,7 @@ adds its own: ``ROWS["my-type"] = Row(second_map=...)``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,16 @@ ROWS: dict[str, Row] = {
         refused="its feed-forward maps see latents, not tokens: [MASK] has no neurons"
     ),
     "reformer": Row(refused="its layers are reversible and cut into chunks"),
+    "yoso": Row(
+        refused="its backward pass is an estimate, not the slope: attributions don't add up"
+    ),
 }
 """The rows, by ``config.model_type``."""
 
-REMEDY = (
-    "Name the maps behind the neurons in a row: kn_lightning.encoders.rows.ROWS[model_type] ="
-    ' Row(second_map="regular expression of their names")'
-)
+
+def remedy(model: Any) -> str:
+    """The row to write for a masked LM whose neurons aren't found."""
+    return (
+        "Name the maps behind the neurons in a row: kn_lightning.encoders.rows.ROWS"
+        f'["{model.config.model_type}"] = Row(second_map="regular expression of their names")'
+    )

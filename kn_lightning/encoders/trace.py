@@ -1,4 +1,7 @@
-"""What ran in one forward pass: calls of modules in order, and shapes of what they got and gave."""
+"""What ran in one forward pass: calls of modules in order, and shapes of what they got and gave.
+
+A second pass tells which linear maps are fed from other positions.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from kn_lightning.encoders.surgery import forward_hooks, forward_pre_hooks
+
+_HELD = 1
+"""A position that every prompt has."""
 
 
 class ModuleCall(NamedTuple):
@@ -81,3 +87,49 @@ class Trace:
             calls = self.calls_of(kind)
             if calls:
                 yield calls
+
+
+def mixing_maps(model: nn.Module, run: Callable[[], Any]) -> set[nn.Module]:
+    """Linear maps that are fed from other positions, as attention's output is.
+
+    The second map of a feed-forward block sees nothing of a position but what the first gives
+    there. So what all linear maps give at one position is held while all other tokens change: an
+    input that then changes there has come from elsewhere.
+
+    Args:
+        model: the masked LM.
+        run: runs one forward pass of it, on the same prompts each time.
+    """
+    held: list[tuple[Tensor, Tensor]] = []
+    found: set[nn.Module] = set()
+    numbers: Iterator[int]
+
+    def at(tensor: Tensor) -> Tensor:
+        return tensor[:, _HELD] if tensor.ndim == 3 and tensor.shape[1] > _HELD else tensor[:0]
+
+    def keep(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        held.append((at(args[0] if args else output), at(output)))
+
+    def hold(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        got, gave = held[next(numbers)]
+        if args and not torch.equal(at(args[0]), got):
+            found.add(module)
+        changed = output.clone()
+        at(changed).copy_(gave)
+        return changed
+
+    def other_token(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        changed = output + torch.arange(output.shape[-1], device=output.device).cos()
+        at(changed).copy_(at(output))
+        return changed
+
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    with forward_hooks([(module, keep) for module in linear]):
+        run()
+    numbers = iter(range(len(held)))
+    with forward_hooks(
+        [(module, other_token) for module in embeddings] + [(module, hold) for module in linear]
+    ):
+        run()
+    return found

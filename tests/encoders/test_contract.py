@@ -5,19 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel, XmodConfig, XmodForMaskedLM
+from transformers import (
+    LongformerConfig,
+    LongformerForMaskedLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    XmodConfig,
+    XmodForMaskedLM,
+)
 from transformers.modeling_outputs import MaskedLMOutput
 
 from kn_lightning import load_encoder
 from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.encoders.forwards import fastest_forward
+from kn_lightning.encoders.hooked import HookedForward
+from kn_lightning.encoders.rows import ROWS, Row
 from kn_lightning.errors import InputError
 
 from .test_staged import assert_forwards_agree, several
-from .tiny import HEADS, HIDDEN, LAYERS, NEURONS, POSITIONS, tiny_model, word_tokenizer
+from .tiny import (
+    HEADS,
+    HIDDEN,
+    LAYERS,
+    NEURONS,
+    POSITIONS,
+    tiny_model,
+    word_tokenizer,
+    wordpiece_tokenizer,
+)
 
 
 class OddConfig(PreTrainedConfig):
@@ -36,10 +56,10 @@ class OddConfig(PreTrainedConfig):
 class Mingle(nn.Module):
     """Attention with a bias for each head and distance, in one fused map without biases."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = HIDDEN) -> None:
         super().__init__()
-        self.fused = nn.Linear(HIDDEN, 3 * HIDDEN, bias=False)
-        self.out = nn.Linear(HIDDEN, HIDDEN, bias=False)
+        self.fused = nn.Linear(HIDDEN, 3 * width, bias=False)
+        self.out = nn.Linear(width, HIDDEN, bias=False)
 
     def forward(self, stream: Tensor, veto: Tensor, slope: Tensor) -> Tensor:
         split = self.fused(stream).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
@@ -67,7 +87,7 @@ class Storey(nn.Module):
         width = NEURONS + number if quirk == "widths differ" else NEURONS
         self.quirk = quirk
         self.calm = nn.LayerNorm(HIDDEN)
-        self.mingle = Mingle()
+        self.mingle = Mingle(2 * NEURONS if quirk == "wide attention" else HIDDEN)
         self.settle = nn.LayerNorm(HIDDEN)
         self.widen = nn.Linear(HIDDEN, 2 * width)
         self.narrow: nn.Module = nn.Linear(width, HIDDEN, bias=False)
@@ -91,6 +111,8 @@ class Storey(nn.Module):
         if self.quirk == "hidden states are not the first tensor":
             veto, stream = stream, veto
         scale = extra["scale"]
+        if self.quirk == "words are not mixed":
+            return {"stream": stream + scale * self.think(stream)}
         if self.quirk == "neurons before attention":
             stream = stream + scale * self.think(stream)
             return {"stream": stream + self.mingle(self.calm(stream), veto, slope)}
@@ -214,17 +236,79 @@ def test_xmods_adapters_are_not_taken_for_its_neurons(encode: Callable) -> None:
     assert_forwards_agree(encoder, encode(encoder))
 
 
+def test_layers_that_share_a_module_count_each(encode: Callable) -> None:
+    encoder = odd_encoder("one layer for all")
+    assert encoder.structure.names == ("tower.0.narrow",) * LAYERS
+    for size in (1, LAYERS, 7):
+        assert_forwards_agree(encoder, several(encoder, encode, size))
+
+
+def test_attention_wider_than_the_block_is_not_taken_for_it(encode: Callable) -> None:
+    encoder = odd_encoder("wide attention")
+    assert encoder.structure.names == ("tower.0.narrow", "tower.1.narrow", "tower.2.narrow")
+    assert encoder.structure.n_neurons == NEURONS
+    assert_forwards_agree(encoder, encode(encoder))
+
+
+@pytest.mark.parametrize(
+    "quirk", ["sees the first layer's output", "hidden states are not the first tensor"]
+)
+def test_whole_passes_are_run_where_layers_are_no_chain(quirk: str) -> None:
+    encoder = odd_encoder(quirk)
+    assert not encoder.traits.staged
+    assert isinstance(fastest_forward(encoder, 1 << 12), HookedForward)
+
+
+def test_a_row_names_maps_that_are_no_linear_maps_and_layers_in_no_list() -> None:
+    for quirk, names in (
+        ("map is no Linear", [f"tower.{layer}.narrow" for layer in range(LAYERS)]),
+        ("no list of layers", ["below.narrow", "middle.narrow", "above.narrow"]),
+    ):
+        with mock.patch.dict(ROWS, odd=Row(second_map=r"[a-z0-9.]+\.narrow")):
+            encoder = odd_encoder(quirk)
+        assert list(encoder.structure.names) == names
+        assert not encoder.traits.staged
+
+
+def test_a_row_that_names_nothing_is_refused_by_its_expression() -> None:
+    with (
+        mock.patch.dict(ROWS, odd=Row(second_map="nowhere")),
+        pytest.raises(InputError, match="called nowhere"),
+    ):
+        odd_encoder()
+
+
+@pytest.mark.parametrize("window", [2, 4, 40])
+def test_padding_to_a_window_is_seen_through_whatever_the_lengths(
+    window: int, encode: Callable
+) -> None:
+    config = LongformerConfig(
+        vocab_size=len(wordpiece_tokenizer()),
+        hidden_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=NEURONS,
+        max_position_embeddings=POSITIONS + 2,
+        attention_window=window,
+        initializer_range=0.4,
+        pad_token_id=0,
+    )
+    encoder = load_encoder(LongformerForMaskedLM(config), wordpiece_tokenizer())
+    assert encoder.traits.staged
+    for size in (1, 2, LAYERS, HEADS):
+        for prompt in encode(encoder):
+            assert_forwards_agree(encoder, [prompt] * size)
+
+
 @pytest.mark.parametrize(
     ("quirk", "reason"),
     [
         ("widths differ", r"layers differ in their neurons: \[24, 25, 26\]"),
         ("neurons run in two halves", "tower.0.narrow runs 2 times"),
-        ("neurons are not used", "changes nothing"),
-        ("one layer for all", "each run once"),
+        ("neurons are not used", "found 3 layers of 24 .* changes nothing. Name .*narrow"),
+        ("words are not mixed", "the same whatever the other words are"),
         ("no list of layers", r"lists seen: decoys \(2 x Linear\)"),
-        ("map is no Linear", "no list of layers"),
-        ("sees the first layer's output", "probabilities after a change"),
-        ("hidden states are not the first tensor", "the staged forward disagrees"),
+        ("map is no Linear", r'no list of layers.*ROWS\["odd"\] = Row\(second_map'),
         ("tokens are flattened", "not one row for each token"),
         ("a language is needed", "input language unknown"),
     ],

@@ -13,12 +13,14 @@ from kn_lightning.schema import TABLES
 def outcome_tables(outcome: Outcome, encoder: Encoder) -> dict[str, pa.Table]:
     """All tables of a pack, the edits included; the outcome has to be whole."""
     assert outcome.edits is not None
+    asked = {} if outcome.weight_edits is None else {"weight_edits": outcome.weight_edits}
     return {
         "prompts": _prompts(outcome, encoder),
         "completeness": _completeness(outcome),
         "coarse": _coarse(outcome),
         "neurons": _neurons(outcome),
         "edits": outcome.edits,
+        **asked,
     }
 
 

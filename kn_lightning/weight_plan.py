@@ -42,8 +42,8 @@ class ConceptWeights:
         concept: whose neurons are edited.
         prompts: on which each edit is measured.
         kinds: of these: related (refinement saw them), held_out, unrelated or other.
-        targets: token of the new answer at each prompt's mask, None where it is no single one;
-            empty without a new answer.
+        targets: token of the new answer at each prompt's mask; None where it is no single one, or
+            the prompt's own answer; empty without a new answer.
         states: of the weights, one after another.
     """
 
@@ -70,6 +70,7 @@ class WeightPlan:
             )
         self._encoder = encoder
         self._settings = settings
+        self._lambdas = settings.lambda_1, settings.lambda_2
         self._edits = EditPlan(encoder, study, settings)
         self._answers = NewAnswers(encoder, study.groups, settings.seed)
 
@@ -80,21 +81,24 @@ class WeightPlan:
         kinds = [kind for kind, part in by_kind.items() for _ in part]
         wanted = UPDATE in self._settings.weights
         answer = self._answers.of(group, by_kind["related"]) if wanted else None
-        settings, sources = self._settings, list(self._sources(group, neurons))
+        sources = list(self._sources(group, neurons))
         states = []
-        for name in settings.weights:
+        for name in self._settings.weights:
             if name != UPDATE:
                 edit, target = weight_edit(self._encoder, name), None
             elif answer is not None:
-                tokens = (answer.old, answer.new)
-                edit = weight_edit(
-                    self._encoder, name, *tokens, settings.lambda_1, settings.lambda_2
-                )
+                edit = weight_edit(self._encoder, name, answer.old, answer.new, *self._lambdas)
                 target = answer.concept
             else:
                 continue
             states += [WeightState(name, source, own, edit, target) for source, own in sources]
-        targets = answer_tokens(self._encoder, prompts, answer.concept) if answer else []
+        targets: list[int | None] = []
+        if answer is not None:
+            tokens = answer_tokens(self._encoder, prompts, answer.concept)
+            targets = [
+                None if token == prompt.answer else token
+                for token, prompt in zip(tokens, prompts, strict=True)
+            ]
         return ConceptWeights(group.concept, prompts, kinds, targets, states)
 
     def _prompts(self, group: EncodedGroup) -> dict[str, Sequence[EncodedPrompt]]:

@@ -7,7 +7,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from kn_lightning.report import change_figures, histogram_figures, neuron_figures
+from kn_lightning.report import (
+    change_figures,
+    histogram_figures,
+    neuron_figures,
+    weight_figures,
+)
 from kn_lightning.report.canvas import style, svg_and_png
 from kn_lightning.report.caption import Caption
 from kn_lightning.report.captions import captions
@@ -24,6 +29,7 @@ ORDER = (
     "suppress_by_pos",
     "amplify_by_pos",
     "dose_curve",
+    "weight_edits",
     "suppress_concepts",
     "amplify_concepts",
     "neurons_by_layer",
@@ -74,6 +80,8 @@ def _figure(
             return change_figures.boxes_by_kind(title, numbers, changes)
         case "dose_curve":
             return change_figures.dose_curve(title, numbers)
+        case "weight_edits":
+            return weight_figures.weight_edits(title, numbers)
     return _neuron_figure(name, title, tables, numbers)
 
 

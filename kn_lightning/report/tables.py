@@ -12,10 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kn_lightning.errors import InputError
-from kn_lightning.schema import SCHEMA_VERSION, SKIPPED_TABLE, TABLES
+from kn_lightning.schema import ASKED_BY, OPTIONAL_TABLES, SCHEMA_VERSION, SKIPPED_TABLE, TABLES
 
-SCHEMAS = {**TABLES, "skipped": SKIPPED_TABLE}
-FILES = ("config.yaml", "environment.json", *(f"{name}.parquet" for name in SCHEMAS))
+SCHEMAS = {**TABLES, **OPTIONAL_TABLES, "skipped": SKIPPED_TABLE}
+FILES = (
+    "config.yaml",
+    "environment.json",
+    *(f"{name}.parquet" for name in SCHEMAS if name not in OPTIONAL_TABLES),
+)
 """What a finished run folder holds before it is reported."""
 
 REQUIRED: dict[str, tuple[str, ...]] = {
@@ -65,6 +69,7 @@ class RunTables:
         edits: One row a prompt, edit and set of neurons.
         skipped: One row for what was left out; ``prompt`` is null for a whole concept.
         environment: ``environment.json``.
+        weight_edits: One row a prompt, weight edit and set of neurons; None where not asked for.
     """
 
     name: str
@@ -75,6 +80,7 @@ class RunTables:
     edits: pd.DataFrame
     skipped: pd.DataFrame
     environment: dict[str, Any]
+    weight_edits: pd.DataFrame | None = None
 
 
 def run_tables(run_dir: Path) -> RunTables:
@@ -83,10 +89,13 @@ def run_tables(run_dir: Path) -> RunTables:
     Raises:
         InputError: A file is missing, unreadable or of another schema.
     """
-    _check_files(run_dir)
+    _check_files(run_dir, FILES)
+    environment = _environment(run_dir / "environment.json")
+    asked = [name for name, setting in ASKED_BY.items() if environment["study"].get(setting[5:])]
+    _check_files(run_dir, tuple(f"{name}.parquet" for name in asked))
     return RunTables(
         name=run_dir.resolve().name,
-        environment=_environment(run_dir / "environment.json"),
+        environment=environment,
         prompts=_frame(run_dir, "prompts"),
         completeness=_frame(run_dir, "completeness"),
         # The largest table: what nothing here needs is not read.
@@ -94,13 +103,16 @@ def run_tables(run_dir: Path) -> RunTables:
         neurons=_frame(run_dir, "neurons"),
         edits=_frame(run_dir, "edits", _CATEGORIES),
         skipped=_frame(run_dir, "skipped"),
+        weight_edits=(
+            _frame(run_dir, "weight_edits", _CATEGORIES) if "weight_edits" in asked else None
+        ),
     )
 
 
-def _check_files(run_dir: Path) -> None:
+def _check_files(run_dir: Path, files: tuple[str, ...]) -> None:
     if not run_dir.is_dir():
         raise InputError(f"{run_dir}: no such folder; give the run folder that analyze.py wrote")
-    missing = [name for name in FILES if not (run_dir / name).is_file()]
+    missing = [name for name in files if not (run_dir / name).is_file()]
     if missing:
         names = ", ".join(missing)
         raise InputError(

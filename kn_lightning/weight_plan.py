@@ -80,7 +80,7 @@ class WeightPlan:
         prompts = [prompt for part in by_kind.values() for prompt in part]
         kinds = [kind for kind, part in by_kind.items() for _ in part]
         wanted = UPDATE in self._settings.weights
-        answer = self._answers.of(group, by_kind["related"]) if wanted else None
+        answer = self._answers.of(group) if wanted else None
         sources = list(self._sources(group, neurons))
         states = []
         for name in self._settings.weights:

@@ -50,14 +50,8 @@ class NewAnswers:
             for relation in _relations(group):
                 self._related.setdefault(relation, []).append(number)
 
-    def of(self, group: EncodedGroup, prompts: Sequence[EncodedPrompt]) -> NewAnswer | None:
-        """The new answer of a concept, None where no other one will do.
-
-        Args:
-            group: the concept.
-            prompts: those of its prompts that say what the tokens of both answers are: where a
-                tokenizer writes a word in several ways, the most frequent one.
-        """
+    def of(self, group: EncodedGroup) -> NewAnswer | None:
+        """The new answer of a concept, None where no other one will do."""
         texts = {prompt.text for prompt in group.prompts}
         for other in self._candidates(group):
             if other.concept.casefold() == group.concept.casefold():
@@ -68,7 +62,7 @@ class NewAnswers:
             # Words that differ by an accent alone can be one token.
             alike = any(t == p.answer for t, p in zip(tokens, group.prompts, strict=True))
             if None not in tokens and not alike:
-                return new_answer(self._encoder, prompts, other.concept)
+                return new_answer(self._encoder, group.prompts, other.concept)
         return None
 
     def _candidates(self, group: EncodedGroup) -> Iterator[EncodedGroup]:
@@ -92,7 +86,10 @@ def answer_tokens(
 def new_answer(
     encoder: Encoder, prompts: Sequence[EncodedPrompt], concept: str
 ) -> NewAnswer | None:
-    """The tokens of a concept's prompts and of another as their answer; None without any."""
+    """The tokens of prompts' answer and of a new one, None where that has none there.
+
+    Where a tokenizer writes a word in several ways, each is the most frequent one.
+    """
     known = [token for token in answer_tokens(encoder, prompts, concept) if token is not None]
     if not known:
         return None

@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from kn_lightning.report.canvas import LOOKS, PERCENT, Look, sheet
 from kn_lightning.report.language import say
+from kn_lightning.report.numerals import whole_percent
 from kn_lightning.report.weight_wording import aspect_label, source_label, weight_label
 
 _LINEAR = 0.1
@@ -41,8 +42,8 @@ def weight_edits(title: str, numbers: dict[str, Any]) -> Figure:
         right.set_xlim(-0.04, 1.04)
         right.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
         right.xaxis.set_major_formatter(PERCENT)
-        _signed_log(left, found)
-    panels[-2].set_xlabel(say("change of P (median)"))
+        _signed_log(left, edits)
+    panels[-2].set_xlabel(say("change of P in % (median)"))
     panels[-1].set_xlabel(say("first guesses as intended (mean)"))
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower left", ncols=2)
@@ -70,13 +71,18 @@ def _points(axes: Axes, source: str, rows: list[dict[str, Any]], statistic: str)
         axes.plot([low, high], [place + _SHIFT[source]] * 2, color=look.color, linewidth=1.5)
 
 
-def _signed_log(axes: Axes, found: dict[str, Any]) -> None:
-    """An axis in percent, linear within ±10 % and logarithmic beyond, around all that is drawn."""
-    rows = [row["change"] for aspects in found.values() for row in aspects.values()]
+def _signed_log(axes: Axes, edits: dict[str, Any]) -> None:
+    """An axis in percent, linear within ±10 % and logarithmic beyond, the same for all edits."""
+    rows = [
+        row["change"]
+        for found in edits.values()
+        for aspects in found.values()
+        for row in aspects.values()
+    ]
     ends = [end for row in rows for end in (row["median"], *(row["median_ci"] or ()))]
     everything = np.array([end for end in ends if end is not None] or [0.0])
     axes.set_xscale("symlog", linthresh=_LINEAR, linscale=0.8)
     axes.set_xlim(1.4 * min(everything.min(), -_LINEAR), 1.4 * max(everything.max(), _LINEAR))
-    axes.xaxis.set_major_locator(FixedLocator([-1, -0.3, -0.1, 0, 0.1, 1, 10, 100, 1000]))
+    axes.xaxis.set_major_locator(FixedLocator([-1, -_LINEAR, 0, _LINEAR, 1, 10, 100, 1000]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(PERCENT)
+    axes.xaxis.set_major_formatter(lambda value, _place: whole_percent(value)[:-2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kn_lightning.core.edits import seeded_generator
 from kn_lightning.core.weights import UPDATE, WeightEdit
 from kn_lightning.data.new_answers import NewAnswers, answer_tokens
 from kn_lightning.data.study import Study
@@ -13,6 +14,10 @@ from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.weights import check_editable, weight_edit
 from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedGroup, EncodedPrompt, Neuron
+
+MOST_UNRELATED = 8
+"""Of the unrelated concept's prompts, drawn once for all concepts: each one is a whole forward pass
+in every state of the weights, and some data have a hundred."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +113,14 @@ class WeightPlan:
         return {
             "related": [prompt for prompt, out in own if not out][:most],
             "held_out": [prompt for prompt, out in own if out][:most],
-            "unrelated": self._edits.unrelated(group),
+            "unrelated": self._unrelated(group),
             "other": self._edits.others(group),
         }
+
+    def _unrelated(self, group: EncodedGroup) -> list[EncodedPrompt]:
+        prompts = self._edits.unrelated(group)
+        generator = seeded_generator(self._settings.seed, "unrelated")
+        return [prompts[i] for i in sorted(generator.permutation(len(prompts))[:MOST_UNRELATED])]
 
     def _sources(
         self, group: EncodedGroup, neurons: Sequence[Neuron]

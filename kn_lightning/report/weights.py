@@ -62,7 +62,7 @@ def by_concept(rows: pd.DataFrame) -> pd.DataFrame:
         measure has no value.
     """
     rows = rows.assign(
-        source=rows["neurons"].astype("str").str.partition(":")[0],
+        source=rows["neurons"].astype("str").str.split(":").str[0],
         aspect=rows["prompt_kind"].astype("str").map(ASPECTS),
         falls=(rows["probability_after"] < rows["probability_before"]).astype("float64"),
         as_intended=np.nan,

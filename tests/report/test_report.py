@@ -28,8 +28,8 @@ from .runs import (
     write_run,
 )
 
-DRAWN = set(ORDER) - {"dose_curve"}
-"""Figures of the planted run, which has two factors."""
+DRAWN = set(ORDER) - {"dose_curve", "weight_edits"}
+"""Figures of the planted run, which has two factors and no weight edits."""
 VOID = {"meta", "img", "br", "hr", "link"}
 
 

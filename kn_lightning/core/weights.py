@@ -83,7 +83,8 @@ def edited_values(values: Tensor, edit: WeightEdit, embeddings: Tensor | None) -
     # normalize() leaves an embedding of zeros as it is, where a division would give NaN.
     old, new = (normalize(embeddings[token].to(precise), dim=0) for token in (edit.old, edit.new))
     direction = edit.lambda_2 * new - edit.lambda_1 * old
-    return (precise + precise.norm(dim=1, keepdim=True) * direction).to(values.dtype)
+    size: Tensor = precise.norm(dim=1, keepdim=True)
+    return (precise + size * direction).to(values.dtype)
 
 
 def check_weight_edits(names: Sequence[str], lambda_1: float, lambda_2: float) -> None:

@@ -91,7 +91,11 @@ def run_tables(run_dir: Path) -> RunTables:
     """
     _check_files(run_dir, FILES)
     environment = _environment(run_dir / "environment.json")
-    asked = [name for name, setting in ASKED_BY.items() if environment["study"].get(setting[5:])]
+    asked = [
+        name
+        for name, setting in ASKED_BY.items()
+        if environment["study"].get(setting.partition(".")[2])
+    ]
     _check_files(run_dir, tuple(f"{name}.parquet" for name in asked))
     return RunTables(
         name=run_dir.resolve().name,

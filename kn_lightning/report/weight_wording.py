@@ -13,6 +13,8 @@ from kn_lightning.report.weights import UPDATE
 
 Summary = dict[str, Any]
 FIGURE = "weight_edits"
+_KEPT = 0.9
+"""Share of other concepts' first guesses below which an edit is called no local one."""
 
 
 def weight_label(edit: str) -> str:
@@ -93,6 +95,22 @@ def _beside_random(found: dict[str, Any]) -> str:
         change=_change(row),
         guesses=share(row["as_intended"]["mean"]),
     )
+
+
+def caveats(numbers: Summary) -> list[str]:
+    """Weight edits that change much besides their concept."""
+    result = []
+    for edit, found in numbers["weight_edits"].items():
+        others = found.get("knowledge", {}).get("locality_other")
+        if others and (kept := others["as_intended"]["mean"]) < _KEPT:
+            text = say(
+                "Weight edit “{edit}”: only {kept} of the first guesses on other concepts' prompts "
+                "stay what they were. It changes the model at large, and not its concept alone.",
+                edit=weight_label(edit),
+                kept=share(kept),
+            )
+            result.append(text)
+    return result
 
 
 def listing(numbers: Summary) -> Listing:

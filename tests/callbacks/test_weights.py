@@ -199,6 +199,23 @@ def test_rows_depend_neither_on_packs_nor_on_what_is_computed_together(
             assert other[name] == near, name
 
 
+def test_edits_are_seen_under_autocast_which_could_keep_a_cast_of_the_weights(
+    study: Study,
+) -> None:
+    mixed: list[Row] = table(study(*SETTINGS, "--trainer.precision", "bf16-mixed"), "weight_edits")
+    keys = ("concept", "prompt_id", "prompt_kind", "edit", "neurons")
+    full = {tuple(row[k] for k in keys): row for row in table(study(*SETTINGS), "weight_edits")}
+    # Neurons near the threshold may differ; where they don't, answers are the same but for bf16.
+    pairs = [(row, full[tuple(row[k] for k in keys)]) for row in mixed]
+    alike = [pair for pair in pairs if pair[0]["n_neurons"] == pair[1]["n_neurons"] > 0]
+    alike = [(one, two) for one, two in alike if one["target"] == two["target"]]
+    alike = [(one, two) for one, two in alike if one["neurons"] == "knowledge"]
+    assert len(alike) > 30
+    errors = [abs(one["probability_after"] - two["probability_after"]) for one, two in alike]
+    changes = [abs(two["probability_after"] - two["probability_before"]) for _, two in alike]
+    assert sum(errors) < 0.3 * sum(changes)
+
+
 def test_a_study_that_was_cut_off_goes_on_with_its_weight_edits(
     study: Study, tiny_folder: Callable[[str], Path], prompt_file: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from kn_lightning.errors import InputError
 from kn_lightning.report import canvas, weight_figures, write_report
 from kn_lightning.report.captions import captions
+from kn_lightning.report.caveats import caveats
 from kn_lightning.report.listings import listings
 from kn_lightning.report.weights import ASPECTS, by_concept, weight_edits
 from kn_lightning.report.wording import findings
@@ -167,6 +168,11 @@ def test_findings_name_every_aspect_and_random_neurons(numbers: Numbers) -> None
     assert "random neurons of the same layers reliability is +10.0 % and 0.0 %" in erased
     assert "0.010 in the median before, and 0.700 after" in updated
     assert "random" not in updated
+
+
+def test_an_edit_that_changes_other_concepts_is_named_a_caveat(numbers: Numbers) -> None:
+    (said,) = (text for text in caveats(numbers) if text.startswith("Weight edit"))
+    assert "“erase (zero)”: only 50.0 % of the first guesses" in plain(said)
 
 
 def test_figure_has_a_row_of_panels_for_each_edit(rich_numbers: Numbers) -> None:

@@ -19,7 +19,7 @@ from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.hooked import HookedForward
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
-from kn_lightning.schema import OPTIONAL_TABLES
+from kn_lightning.schema import OPTIONAL_TABLES, EncodedPrompt
 from kn_lightning.weight_plan import ConceptWeights, WeightPlan, WeightState
 
 
@@ -77,30 +77,37 @@ class WeightCallback(Callback):
 
 def _measured(encoder: Encoder, planned: ConceptWeights, row_tokens: int) -> list[list[Answered]]:
     """Of each prompt, with the weights untouched and in each state; whole forward passes."""
-    before = _answered(encoder, planned, row_tokens)
+    prompts = planned.prompts
+    before = _answered(encoder, prompts, planned.targets, row_tokens)
     states = [before]
     for state in planned.states:
         if not state.neurons:
             states.append(before)  # exactly
             continue
+        targets = planned.targets if state.target is not None else ()
         with encoder.weights_edited(state.neurons, state.edit):
-            states.append(_answered(encoder, planned, row_tokens))
+            states.append(_answered(encoder, prompts, targets, row_tokens))
     return states
 
 
 @torch.no_grad()
-def _answered(encoder: Encoder, planned: ConceptWeights, row_tokens: int) -> list[Answered]:
-    """Of each prompt, with the weights as they are now."""
+def _answered(
+    encoder: Encoder,
+    prompts: Sequence[EncodedPrompt],
+    targets: Sequence[int | None],
+    row_tokens: int,
+) -> list[Answered]:
+    """Of each prompt, with the weights as they are now; ``targets`` may be empty."""
     forward = HookedForward(encoder)
     answered: dict[int, Answered] = {}
     # The same chunks in each state: what an edit leaves alone keeps every bit.
-    for chunk in length_chunks(planned.prompts, row_tokens):
-        batch = encoder.batch(planned.prompts[i] for i in chunk)
+    for chunk in length_chunks(prompts, row_tokens):
+        batch = encoder.batch(prompts[i] for i in chunk)
         logits = forward.logits(batch, {})
         own = (part.tolist() for part in answer_statistics(logits, batch.answer))
         new: Sequence[Any] = [repeat(None), repeat(None)]
-        if planned.targets:
-            tokens = [planned.targets[i] for i in chunk]
+        if targets:
+            tokens = [targets[i] for i in chunk]
             known = torch.tensor([token or 0 for token in tokens], device=logits.device)
             found = answer_statistics(logits, known)
             columns = (found.probability.tolist(), found.rank.tolist())
@@ -112,7 +119,7 @@ def _answered(encoder: Encoder, planned: ConceptWeights, row_tokens: int) -> lis
                 for column in columns
             ]
         answered |= zip(chunk, map(Answered, *own, *new), strict=True)
-    return [answered[i] for i in range(len(planned.prompts))]
+    return [answered[i] for i in range(len(prompts))]
 
 
 def _rows(

@@ -33,7 +33,7 @@ _N_LAYERS, _N_NEURONS = 12, 64
 
 def rich_tables() -> dict[str, Rows]:
     """65 concepts of all parts of speech, every kind of neurons and prompts, five factors."""
-    draw = np.random.default_rng(0)
+    draw, weight_draw = np.random.default_rng(0), np.random.default_rng(1)
     tables: dict[str, Rows] = {name: [] for name in (*TABLES, *OPTIONAL_TABLES, "skipped")}
     parts = [part for part, n in PARTS.items() for _ in range(n)]
     for number, part in enumerate(parts):
@@ -66,7 +66,7 @@ def rich_tables() -> dict[str, Rows]:
             ]
         strength = draw.uniform(0.2, 0.8) * (1.5 if part == "noun" else 0.6)
         tables["edits"] += _edits(draw, concept, prompts, strength)
-        tables["weight_edits"] += _weight_edits(draw, concept, prompts)
+        tables["weight_edits"] += _weight_edits(weight_draw, concept, prompts)
     tables["skipped"] = [
         {"concept": "new york", "prompt": None, "reason": "not one token"},
         {"concept": "cat", "prompt": "a cat.", "reason": "no [MASK]"},

@@ -2,7 +2,9 @@
 
 ``python analyze.py report RUN_DIR`` draws figures and report of a finished run again
 (``--report.language ja``: in Japanese),
-``python analyze.py neurons RUN_DIR FILE`` writes its neurons as EleutherAI's code does, as JSON.
+``python analyze.py neurons RUN_DIR FILE`` writes its neurons as EleutherAI's code does, as JSON,
+``python analyze.py edit RUN_DIR FOLDER --concepts WORD … --weights EDIT`` its encoder with the
+weights of their neurons edited.
 """
 
 from __future__ import annotations
@@ -59,7 +61,35 @@ def neurons() -> None:
     sys.stdout.write(f"neurons: {sys.argv[3]}\n")
 
 
+def edit() -> None:
+    """The encoder of a run with weights of concepts' neurons edited, for ``--model.encoder``."""
+    from jsonargparse import ArgumentParser
+
+    from kn_lightning.command import loading
+
+    with loading():
+        from kn_lightning.core.weights import LAMBDA_1, LAMBDA_2, WEIGHT_EDITS
+        from kn_lightning.edited_encoder import Request, write_edited
+
+    parser = ArgumentParser(prog="analyze.py edit", description=edit.__doc__, exit_on_error=False)
+    parser.add_argument("run_dir", type=Path, help="a run folder that analyze.py has finished")
+    parser.add_argument("folder", type=Path, help="where the encoder goes; a new one")
+    parser.add_argument("--concepts", nargs="+", required=True, help="whose knowledge neurons")
+    parser.add_argument("--weights", required=True, help=f"edit: {', '.join(WEIGHT_EDITS)}")
+    parser.add_argument("--new", nargs="+", default=[], help="update: the answer for each concept")
+    parser.add_argument("--lambda_1", type=float, default=LAMBDA_1, help="update: of the old one")
+    parser.add_argument("--lambda_2", type=float, default=LAMBDA_2, help="update: of the new one")
+    parser.add_argument("--model.encoder", help="the run's encoder, where it has moved since")
+    given = parser.parse_args(sys.argv[2:])
+    lambdas = (given.lambda_1, given.lambda_2)
+    request = Request(given.concepts, given.weights, given.new, *lambdas)
+    write_edited(given.run_dir, given.folder, request, given.model.encoder)
+    sys.stdout.write(f"encoder: {given.folder}\n")
+
+
 if __name__ == "__main__":
     from kn_lightning.command import run_command
 
-    run_command({"report": report, "neurons": neurons}.get("".join(sys.argv[1:2]), analyze))
+    run_command(
+        {"report": report, "neurons": neurons, "edit": edit}.get("".join(sys.argv[1:2]), analyze)
+    )

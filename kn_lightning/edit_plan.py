@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from kn_lightning.core.edits import held_out, most_active_neurons, random_neurons, seeded_generator
+from kn_lightning.core.weights import LAMBDA_1, LAMBDA_2, check_weight_edits
 from kn_lightning.data.study import Study
 from kn_lightning.data.unrelated import UnrelatedPrompts
 from kn_lightning.encoders.encoder import Encoder
@@ -35,6 +36,9 @@ class EditSettings:
     holdout: float
     max_prompts: int | None
     seed: int
+    weights: Sequence[str] = ()
+    lambda_1: float = LAMBDA_1
+    lambda_2: float = LAMBDA_2
 
     def __post_init__(self) -> None:
         bad = [factor for factor in self.factors if not -1e6 < factor < 1e6]
@@ -56,6 +60,7 @@ class EditSettings:
             raise InputError(f"edit.max_prompts {self.max_prompts}: give at least 1")
         if self.unrelated_prompts is not None and not self.unrelated_prompts:
             raise InputError("edit.unrelated_prompts []: give sentences with [MASK], or leave it")
+        check_weight_edits(self.weights, self.lambda_1, self.lambda_2)
 
 
 @dataclass(frozen=True)
@@ -116,17 +121,15 @@ class EditPlan:
             neurons: its knowledge neurons.
             activations: ``[B, L, I]`` of its prompts, untouched.
         """
-        own, held = self._measured(group), self._held_out(group)
+        own, held = self._measured(group), self.held_out(group)
         sets: list[tuple[str, str, Sequence[EncodedPrompt], list[Neuron]]] = [
             ("knowledge", "related", own, neurons),
-            ("knowledge", "unrelated", self._prompts.unrelated(group), neurons),
-            ("knowledge", "other", self._others(group), neurons),
+            ("knowledge", "unrelated", self.unrelated(group), neurons),
+            ("knowledge", "other", self.others(group), neurons),
             ("knowledge", "negated", group.negated, neurons),
         ]
-        for k in range(self.settings.control_seeds):
-            generator = seeded_generator(self.settings.seed, group.concept, k)
-            drawn = random_neurons(neurons, self._n_neurons, generator)
-            sets.append((f"random:{k}", "related", own, drawn))
+        for name, drawn in self.random_controls(group, neurons):
+            sets.append((name, "related", own, drawn))
         if "activation" in self.settings.controls:
             active = most_active_neurons(neurons, activations[~held])
             sets.append(("activation", "related", own, active))
@@ -139,18 +142,32 @@ class EditPlan:
                 for prompt in self._measured(borrower):
                     yield EditRow(borrower.concept, prompt, "related", factor, "foreign", neurons)
 
-    def _held_out(self, group: EncodedGroup) -> Tensor:
+    def random_controls(
+        self, group: EncodedGroup, neurons: Sequence[Neuron]
+    ) -> Iterator[tuple[str, list[Neuron]]]:
+        """Draws of other neurons, as many in each layer, with their names in the tables."""
+        for k in range(self.settings.control_seeds):
+            generator = seeded_generator(self.settings.seed, group.concept, k)
+            yield f"random:{k}", random_neurons(neurons, self._n_neurons, generator)
+
+    def held_out(self, group: EncodedGroup) -> Tensor:
+        """Which of a concept's prompts refinement left out."""
         return held_out(
             group.concept, len(group.prompts), self.settings.holdout, self.settings.seed
         )
 
+    def unrelated(self, group: EncodedGroup) -> Sequence[EncodedPrompt]:
+        """Prompts of the unrelated concept."""
+        return self._prompts.unrelated(group)
+
+    def others(self, group: EncodedGroup) -> list[EncodedPrompt]:
+        """Prompts drawn from other concepts."""
+        generator = seeded_generator(self.settings.seed, group.concept)
+        return self._prompts.others(group, self.settings.others, generator)
+
     def _measured(self, group: EncodedGroup) -> Sequence[EncodedPrompt]:
         """A concept's own prompts on which edits are measured."""
-        held = self._held_out(group).tolist()
+        held = self.held_out(group).tolist()
         chosen = [prompt for prompt, out in zip(group.prompts, held, strict=True) if out]
         # Nothing is held out where nothing is asked for, or where there is only one prompt.
         return (chosen or group.prompts)[: self.settings.max_prompts]
-
-    def _others(self, group: EncodedGroup) -> list[EncodedPrompt]:
-        generator = seeded_generator(self.settings.seed, group.concept)
-        return self._prompts.others(group, self.settings.others, generator)

@@ -24,6 +24,7 @@ class Outcome:
         coarse: coarse neurons of those prompts (refine).
         refined: refined neurons of each group (refine).
         edits: rows of the edits table (edit).
+        weight_edits: rows of the table of weight edits (weights), where they are asked for.
         seconds: time spent by stage.
     """
 
@@ -32,6 +33,7 @@ class Outcome:
     coarse: CoarseNeurons | None = None
     refined: list[RefinedNeurons] = field(default_factory=list)
     edits: pa.Table | None = None
+    weight_edits: pa.Table | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     compared: dict[str, Compared] = field(default_factory=dict)
 

@@ -20,7 +20,7 @@ import yaml
 
 from kn_lightning.errors import InputError
 from kn_lightning.files import write_whole
-from kn_lightning.schema import OPTIONAL_TABLES, SCHEMA_VERSION, TABLES
+from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES
 
 _CONFIG = "config.yaml"
 _ENVIRONMENT = "environment.json"
@@ -41,7 +41,7 @@ class RunFolder:
     @property
     def is_complete(self) -> bool:
         """Whether all tables are in place."""
-        files = (*(f"{name}.parquet" for name in TABLES), "skipped.parquet", _ENVIRONMENT)
+        files = (*(f"{name}.parquet" for name in self._tables()), "skipped.parquet", _ENVIRONMENT)
         return all((self.path / file).is_file() for file in files)
 
     def open(
@@ -154,11 +154,14 @@ class RunFolder:
         for part in parts:
             seconds.update(json.loads((part / _SECONDS).read_text(encoding="utf-8")))
         self.write_environment({**self.environment(), "seconds": dict(seconds)})
-        # The study's own tables last: where all of them are, so is what else it asked for.
-        asked = [name for name in OPTIONAL_TABLES if (parts[0] / f"{name}.parquet").is_file()]
-        for name in (*asked, *TABLES):
+        for name in self._tables():
             self._write_table(name, (pq.read_table(part / f"{name}.parquet") for part in parts))
         shutil.rmtree(self.parts)
+
+    def _tables(self) -> tuple[str, ...]:
+        """Names of the tables that grow with this study."""
+        asked = self._identity() or {}
+        return *TABLES, *(name for name, setting in ASKED_BY.items() if asked.get(setting))
 
     def _write_table(self, name: str, parts: Any) -> None:
         temporary = self.path / f"{name}.parquet.tmp"

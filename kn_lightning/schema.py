@@ -187,8 +187,34 @@ OPTIONAL_TABLES: dict[str, pa.Schema] = {
             "overlap_coarse": _FLOAT,
         }
     ),
+    "weight_edits": pa.schema(
+        {
+            "concept": _STRING,
+            "prompt_id": _STRING,
+            "prompt_kind": _STRING,
+            "edit": _STRING,
+            "neurons": _STRING,
+            "n_neurons": _INT,
+            "target": _STRING,
+            "probability_before": _FLOAT,
+            "probability_after": _FLOAT,
+            "log_odds_before": _FLOAT,
+            "log_odds_after": _FLOAT,
+            "rank_before": _INT,
+            "rank_after": _INT,
+            "argmax_before": _STRING,
+            "argmax_after": _STRING,
+            "target_probability_before": _FLOAT,
+            "target_probability_after": _FLOAT,
+            "target_rank_before": _INT,
+            "target_rank_after": _INT,
+        }
+    ),
 }
-"""Those that are there only where a study asks for them."""
+"""Those that grow with the study only where a setting asks for them."""
+
+ASKED_BY = {"agreement": "model.compare", "weight_edits": "edit.weights"}
+"""The setting that asks for an optional table."""
 
 SKIPPED_TABLE = pa.schema({"concept": _STRING, "prompt": _STRING, "reason": _STRING})
 """``skipped.parquet``: written once, before the first batch."""

@@ -16,7 +16,11 @@ from kn_lightning.schema import OPTIONAL_TABLES, TABLES, EncodedPrompt
 def outcome_tables(outcome: Outcome, encoder: Encoder) -> dict[str, pa.Table]:
     """All tables of a pack that the study asks for; the outcome has to be whole."""
     assert outcome.edits is not None
-    asked = {"agreement": _agreement(outcome)} if outcome.compared else {}
+    asked: dict[str, pa.Table] = {}
+    if outcome.compared:
+        asked["agreement"] = _agreement(outcome)
+    if outcome.weight_edits is not None:
+        asked["weight_edits"] = outcome.weight_edits
     return {
         "prompts": _prompts(outcome, encoder),
         "completeness": _completeness(outcome),

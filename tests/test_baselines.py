@@ -36,8 +36,8 @@ def answer_probability(encoder: Encoder, prompt: EncodedPrompt) -> Callable[[Ten
     """P of the answer by the model's own forward."""
 
     def probability(ids: Tensor) -> Tensor:
-        logits = encoder.model(input_ids=ids).logits[:, prompt.mask_position]
-        return logits.softmax(-1)[:, prompt.answer]
+        logits = encoder.model(input_ids=ids).logits[:, prompt.mask_positions[0]]
+        return logits.softmax(-1)[:, prompt.answers[0]]
 
     return probability
 
@@ -55,7 +55,7 @@ def test_scores_equal_captums(bert64: Encoder, encode: Callable, name: str) -> N
                 bert64.model.requires_grad_(True)
                 theirs = method.attribute(ids, attribute_to_layer_input=True)
                 bert64.model.requires_grad_(False)
-            theirs = theirs[0, prompt.mask_position].detach()
+            theirs = theirs[0, prompt.mask_positions[0]].detach()
             torch.testing.assert_close(ours[row, layer], theirs, rtol=1e-9, atol=1e-14)
 
 
@@ -64,7 +64,7 @@ def ablated_by_hand(encoder: Encoder, prompt: EncodedPrompt, layer: int, neuron:
 
     def zero(_: object, args: tuple[Tensor]) -> tuple[Tensor]:
         changed = args[0].clone()
-        changed[:, prompt.mask_position, neuron] = 0
+        changed[:, prompt.mask_positions[0], neuron] = 0
         return (changed,)
 
     with torch.no_grad(), output(encoder, layer).register_forward_pre_hook(zero):

@@ -15,6 +15,7 @@ from lightning import Callback, LightningModule, Trainer
 from kn_lightning.attribution import PROMPTS_SHARE, length_chunks
 from kn_lightning.core.edits import RowEdits, edit_name, row_edits
 from kn_lightning.core.probabilities import AnswerStatistics
+from kn_lightning.core.weights import LAMBDA_1, LAMBDA_2
 from kn_lightning.edit_plan import EditPlan, EditRow, EditSettings
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.forwards import fastest_forward
@@ -49,6 +50,12 @@ class EditCallback(Callback):
             measured on those alone.
         max_prompts: measure on the first so many of a concept's own prompts.
         seed: of all draws.
+        weights: also edit the neurons' weights, which acts at all positions, and measure that on
+            the prompts that were refined on, those held out, unrelated and other ones:
+            ``erase_zero`` and ``erase_unk`` put 0 or [UNK]'s embedding for what a neuron adds,
+            ``update`` replaces the answer by another concept of the study.
+        lambda_1: of ``update``: how much of the old answer's embedding is taken away.
+        lambda_2: of ``update``: how much of the new answer's embedding is added.
     """
 
     def __init__(
@@ -62,6 +69,9 @@ class EditCallback(Callback):
         holdout: float = 0.0,
         max_prompts: int | None = None,
         seed: int = 0,
+        weights: list[str] | None = None,
+        lambda_1: float = LAMBDA_1,
+        lambda_2: float = LAMBDA_2,
     ) -> None:
         self.settings = EditSettings(
             [float(factor) for factor in factors],
@@ -73,6 +83,9 @@ class EditCallback(Callback):
             holdout,
             max_prompts,
             seed,
+            weights or (),
+            lambda_1,
+            lambda_2,
         )
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

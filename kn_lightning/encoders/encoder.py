@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kn_lightning.core.forward import TokenBatch
+from kn_lightning.core.weights import WeightEdit
 from kn_lightning.encoders.discovery import Structure
-from kn_lightning.encoders.neurons import changed_neurons
+from kn_lightning.encoders.neurons import changed_neurons, indices_by_layer
 from kn_lightning.encoders.surgery import forward_pre_hooks
+from kn_lightning.encoders.weights import edited_weights
 from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedPrompt, Neuron
 
@@ -133,14 +135,7 @@ class Encoder:
         Raises:
             InputError: a neuron that the encoder doesn't have, or an input without a mask.
         """
-        by_layer: dict[int, list[int]] = {}
-        for layer, index in neurons:
-            if not (0 <= layer < self.structure.n_layers and 0 <= index < self.structure.n_neurons):
-                raise InputError(
-                    f"neuron ({layer}, {index}): this encoder has {self.structure.n_layers} layers"
-                    f" of {self.structure.n_neurons} neurons, both counted from 0"
-                )
-            by_layer.setdefault(layer, []).append(index)
+        by_layer = indices_by_layer(self.structure, neurons)
         masks: list[Tensor] = []
 
         def find_masks(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -165,3 +160,21 @@ class Encoder:
         changes = {layer: edit(indices) for layer, indices in by_layer.items()}
         with forward_pre_hooks([(self.model, find_masks)]), changed_neurons(self, changes):
             yield
+
+    def weights_edited(
+        self, neurons: Iterable[Neuron | tuple[int, int]], edit: WeightEdit
+    ) -> AbstractContextManager[None]:
+        """Within the block, neurons' value vectors are edited; behind it, all bits are as before.
+
+        Such an edit acts at every position of every text, and on whatever runs the model. Blocks
+        may be nested: the inner one edits what the outer one left.
+
+        Args:
+            neurons: (layer, index) pairs; one that is listed twice is edited once.
+            edit: ``Erase`` or ``Update`` of :mod:`kn_lightning.core.weights`.
+
+        Raises:
+            InputError: a neuron that the encoder doesn't have, or value vectors that can't be
+                edited so; before anything is changed.
+        """
+        return edited_weights(self, neurons, edit)

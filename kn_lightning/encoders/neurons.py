@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from kn_lightning.encoders.surgery import forward_pre_hooks
+from kn_lightning.errors import InputError
 
 if TYPE_CHECKING:
+    from kn_lightning.encoders.discovery import Structure
     from kn_lightning.encoders.encoder import Encoder
+    from kn_lightning.schema import Neuron
+
+
+def indices_by_layer(
+    structure: Structure, neurons: Iterable[Neuron | tuple[int, int]]
+) -> dict[int, list[int]]:
+    """Neurons' indices by layer; one that is listed twice comes once.
+
+    Raises:
+        InputError: a neuron that the encoder doesn't have.
+    """
+    by_layer: dict[int, list[int]] = {}
+    for layer, index in dict.fromkeys(neurons):
+        if not (0 <= layer < structure.n_layers and 0 <= index < structure.n_neurons):
+            raise InputError(
+                f"neuron ({layer}, {index}): this encoder has {structure.n_layers} layers"
+                f" of {structure.n_neurons} neurons, both counted from 0"
+            )
+        by_layer.setdefault(layer, []).append(index)
+    return by_layer
 
 
 @contextmanager

@@ -4,6 +4,8 @@ Reads nothing but the folder: no model, no trainer. A study can be reported agai
 machine without a GPU.
 
     tables       files of the run folder → checked data frames
+    weights      weight edits → their reliability, generality and locality (weight_wording,
+                 weight_figures: in words, in a picture)
     changes      edits → relative change of each concept
     summary      frames → every number that the report prints (parts: effects, comparisons,
                  statistics, doses, consistency, rankings, agreement)

@@ -93,19 +93,19 @@ def style() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def sheet(title: str, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure with its title and ``rows`` axes; ``height`` in inches."""
+def sheet(title: str, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure with its title and ``rows`` x ``columns`` axes; ``height`` in inches."""
     figure = Figure(
         figsize=(WIDTH, height), dpi=_DPI, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
     )
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, 1, squeeze=False)
+    axes = figure.subplots(rows, columns, squeeze=False)
     # What is shown on the first line, how many of them on the second.
     # A Japanese character is as wide as two Latin ones.
     width = _TITLE_CHARACTERS // (2 if needs_cjk_font(current_language()) else 1)
     lines = [textwrap.fill(part, width) for part in re.split(r": |：", title)]
     figure.suptitle("\n".join(lines), x=0.015, ha="left", fontsize=11, fontweight="bold")
-    return figure, [row[0] for row in axes]
+    return figure, list(axes.flat)
 
 
 def legend(figure: Figure, columns: int = 1) -> None:

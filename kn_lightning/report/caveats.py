@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kn_lightning.report import weight_wording
 from kn_lightning.report.comparison_wording import p_equals
 from kn_lightning.report.labels import (
     attributions,
@@ -26,6 +27,7 @@ def caveats(numbers: Summary) -> list[str]:
     """What speaks against reading too much into the findings, plainly."""
     result = [_control(row, numbers) for row in numbers["controls"]]
     result += [_against(numbers, edit) for edit in ("suppress", "amplify")]
+    result += weight_wording.caveats(numbers)
     result += [_few(numbers), _unknown(numbers), _inexact(numbers), _undefined(numbers)]
     result += [_not_held_out(numbers), _testbed(numbers)]
     return [caveat for caveat in result if caveat]

@@ -12,6 +12,7 @@ from kn_lightning.report import (
     change_figures,
     histogram_figures,
     neuron_figures,
+    weight_figures,
 )
 from kn_lightning.report.canvas import style, svg_and_png
 from kn_lightning.report.caption import Caption
@@ -29,6 +30,7 @@ ORDER = (
     "suppress_by_pos",
     "amplify_by_pos",
     "dose_curve",
+    "weight_edits",
     "suppress_concepts",
     "amplify_concepts",
     "neurons_by_layer",
@@ -80,6 +82,8 @@ def _figure(
             return change_figures.boxes_by_kind(title, numbers, changes)
         case "dose_curve":
             return change_figures.dose_curve(title, numbers)
+        case "weight_edits":
+            return weight_figures.weight_edits(title, numbers)
     return _neuron_figure(name, title, tables, numbers)
 
 

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kn_lightning.report import agreement, comparisons, consistency, doses, effects, rankings
+from kn_lightning.report import (
+    agreement,
+    comparisons,
+    consistency,
+    doses,
+    effects,
+    rankings,
+    weights,
+)
 from kn_lightning.report.changes import Changes, change_values
 from kn_lightning.report.effects import quantile, share
 from kn_lightning.report.tables import RunTables
@@ -52,6 +60,7 @@ def summary(tables: RunTables, measured: Changes) -> dict[str, Any]:
         "overlap": consistency.overlap(tables),
         "changes": by_kind,
         "doses": doses.doses(by_kind),
+        "weight_edits": weights.weight_edits(tables.weight_edits, tables.neurons),
         "own_falls_under_suppression": share(change_values(changes, "suppress", "own") < 0),
         "controls": effects.controls(changes, tests),
         "tests": tests,

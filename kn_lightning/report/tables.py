@@ -12,10 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kn_lightning.errors import InputError
-from kn_lightning.schema import OPTIONAL_TABLES, SCHEMA_VERSION, SKIPPED_TABLE, TABLES
+from kn_lightning.schema import ASKED_BY, OPTIONAL_TABLES, SCHEMA_VERSION, SKIPPED_TABLE, TABLES
 
-SCHEMAS = {**TABLES, "skipped": SKIPPED_TABLE, **OPTIONAL_TABLES}
-FILES = ("config.yaml", "environment.json", *(f"{n}.parquet" for n in (*TABLES, "skipped")))
+SCHEMAS = {**TABLES, **OPTIONAL_TABLES, "skipped": SKIPPED_TABLE}
+FILES = (
+    "config.yaml",
+    "environment.json",
+    *(f"{name}.parquet" for name in SCHEMAS if name not in OPTIONAL_TABLES),
+)
 """What a finished run folder holds before it is reported."""
 
 REQUIRED: dict[str, tuple[str, ...]] = {
@@ -66,6 +70,7 @@ class RunTables:
         skipped: One row for what was left out; ``prompt`` is null for a whole concept.
         agreement: One row a prompt and compared attribution; none where no comparison was asked.
         environment: ``environment.json``.
+        weight_edits: One row a prompt, weight edit and set of neurons; None where not asked for.
     """
 
     name: str
@@ -77,6 +82,7 @@ class RunTables:
     skipped: pd.DataFrame
     agreement: pd.DataFrame
     environment: dict[str, Any]
+    weight_edits: pd.DataFrame | None = None
 
 
 def run_tables(run_dir: Path) -> RunTables:
@@ -85,10 +91,17 @@ def run_tables(run_dir: Path) -> RunTables:
     Raises:
         InputError: A file is missing, unreadable or of another schema.
     """
-    _check_files(run_dir)
+    _check_files(run_dir, FILES)
+    environment = _environment(run_dir / "environment.json")
+    asked = [
+        name
+        for name, setting in ASKED_BY.items()
+        if environment["study"].get(setting.partition(".")[2])
+    ]
+    _check_files(run_dir, tuple(f"{name}.parquet" for name in asked))
     return RunTables(
         name=run_dir.resolve().name,
-        environment=_environment(run_dir / "environment.json"),
+        environment=environment,
         prompts=_frame(run_dir, "prompts"),
         completeness=_frame(run_dir, "completeness"),
         # The largest table: what nothing here needs is not read.
@@ -96,14 +109,21 @@ def run_tables(run_dir: Path) -> RunTables:
         neurons=_frame(run_dir, "neurons"),
         edits=_frame(run_dir, "edits", _CATEGORIES),
         skipped=_frame(run_dir, "skipped"),
-        agreement=_frame(run_dir, "agreement"),
+        agreement=(
+            _frame(run_dir, "agreement")
+            if "agreement" in asked
+            else OPTIONAL_TABLES["agreement"].empty_table().to_pandas()
+        ),
+        weight_edits=(
+            _frame(run_dir, "weight_edits", _CATEGORIES) if "weight_edits" in asked else None
+        ),
     )
 
 
-def _check_files(run_dir: Path) -> None:
+def _check_files(run_dir: Path, files: tuple[str, ...]) -> None:
     if not run_dir.is_dir():
         raise InputError(f"{run_dir}: no such folder; give the run folder that analyze.py wrote")
-    missing = [name for name in FILES if not (run_dir / name).is_file()]
+    missing = [name for name in files if not (run_dir / name).is_file()]
     if missing:
         names = ", ".join(missing)
         raise InputError(
@@ -131,9 +151,6 @@ def _frame(
     run_dir: Path, name: str, categories: tuple[str, ...] = (), without: tuple[str, ...] = ()
 ) -> pd.DataFrame:
     path, expected = run_dir / f"{name}.parquet", SCHEMAS[name]
-    if name in OPTIONAL_TABLES and not path.is_file():
-        empty: pd.DataFrame = expected.empty_table().to_pandas()
-        return empty
     _check_columns(path, expected)
     expected = pa.schema([field for field in expected if field.name not in without])
     try:

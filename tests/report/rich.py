@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .runs import ENVIRONMENT, Rows, agreement_row, edit_row, prompt_row
+from kn_lightning.schema import OPTIONAL_TABLES, TABLES
+
+from .runs import ENVIRONMENT, Rows, agreement_row, edit_row, prompt_row, weight_row
 
 PARTS = {"noun": 30, "verb": 12, "adjective": 8, "adverb": 8, "other": 4, None: 3}
 """Concepts of each part of speech."""
@@ -23,25 +25,16 @@ KINDS = {
     ("activation", "related"): 0.5,
     ("foreign", "related"): 0.08,
 }
+WEIGHTS = {"erase_zero": 0.5, "erase_unk": 0.9, "update": 1.0}
+"""How much of the answer's probability a weight edit takes."""
 N_PROMPTS = 4
 _N_LAYERS, _N_NEURONS = 12, 64
 
 
 def rich_tables() -> dict[str, Rows]:
     """65 concepts of all parts of speech, every kind of neurons and prompts, five factors."""
-    draw = np.random.default_rng(0)
-    tables: dict[str, Rows] = {
-        name: []
-        for name in (
-            "prompts",
-            "completeness",
-            "coarse",
-            "neurons",
-            "edits",
-            "skipped",
-            "agreement",
-        )
-    }
+    draw, weight_draw = np.random.default_rng(0), np.random.default_rng(1)
+    tables: dict[str, Rows] = {name: [] for name in (*TABLES, *OPTIONAL_TABLES, "skipped")}
     parts = [part for part, n in PARTS.items() for _ in range(n)]
     for number, part in enumerate(parts):
         concept = f"concept{number:02}"
@@ -74,6 +67,7 @@ def rich_tables() -> dict[str, Rows]:
         tables["agreement"] += _agreement(np.random.default_rng(number), prompts)
         strength = draw.uniform(0.2, 0.8) * (1.5 if part == "noun" else 0.6)
         tables["edits"] += _edits(draw, concept, prompts, strength)
+        tables["weight_edits"] += _weight_edits(weight_draw, concept, prompts)
     tables["skipped"] = [
         {"concept": "new york", "prompt": None, "reason": "not one token"},
         {"concept": "cat", "prompt": "a cat.", "reason": "no [MASK]"},
@@ -86,6 +80,7 @@ def rich_environment() -> dict[str, Any]:
     environment = copy.deepcopy(ENVIRONMENT)
     environment["encoder"] |= {"id": "bert-base-uncased", "n_layers": _N_LAYERS}
     environment["study"] |= {"holdout": 0.0, "factors": list(FACTORS.values())}
+    environment["study"] |= {"weights": list(WEIGHTS), "lambda_1": 1.0, "lambda_2": 8.0}
     return environment
 
 
@@ -118,4 +113,24 @@ def _edits(draw: np.random.Generator, concept: str, prompts: list[str], strength
                 rows.append(
                     edit_row(concept, prompt, edit, 0.4, after, neurons=neurons, prompt_kind=kind)
                 )
+    return rows
+
+
+def _weight_edits(draw: np.random.Generator, concept: str, prompts: list[str]) -> Rows:
+    rows = []
+    kinds = ("related", "held_out", "unrelated", "other")
+    for edit, part in WEIGHTS.items():
+        for neurons, share in (("knowledge", 1.0), ("random:0", 0.02), ("random:1", 0.05)):
+            for kind, felt in zip(kinds, (1.0, 0.9, 0.01, 0.1), strict=True):
+                for prompt in prompts:
+                    lost = part * share * felt * draw.uniform(0.6, 1)
+                    row = weight_row(concept, prompt, edit, 0.4, 0.4 * (1 - lost))
+                    row |= {"neurons": neurons, "prompt_kind": kind}
+                    if lost > 0.5:
+                        row |= {"rank_after": 2, "argmax_after": "b"}
+                    if edit == "update":
+                        row |= {"target": "new", "target_probability_before": 0.01}
+                        row |= {"target_probability_after": max(0.01, lost - 0.1)}
+                        row |= {"target_rank_before": 9, "target_rank_after": 1 + (lost < 0.7)}
+                    rows.append(row)
     return rows

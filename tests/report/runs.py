@@ -101,6 +101,16 @@ def edit_row(
     return row | {"argmax_before": "a", "argmax_after": "a"} | values
 
 
+def weight_row(
+    concept: str, prompt_id: str, edit: str, before: float, after: float, **values: Any
+) -> dict[str, Any]:
+    """A row of ``weight_edits``; prompts refined on and knowledge neurons unless told otherwise."""
+    new = ("target_probability_before", "target_probability_after")
+    new += ("target_rank_before", "target_rank_after", "target")
+    row = edit_row(concept, prompt_id, edit, before, after)
+    return row | dict.fromkeys(new) | values
+
+
 def planted_edits() -> Rows:
     """Relative changes planted by hand.
 
@@ -202,8 +212,9 @@ def studied_tables(pos_difference: float, n_each: int = 30, seed: int = 0) -> di
 def write_run(folder: Path, tables: dict[str, Rows], environment: dict[str, Any]) -> Path:
     """Write a run folder as ``analyze.py`` does."""
     folder.mkdir(parents=True, exist_ok=True)
-    asked = {name: schema for name, schema in OPTIONAL_TABLES.items() if name in tables}
-    for name, schema in {**TABLES, "skipped": SKIPPED_TABLE, **asked}.items():
+    for name, schema in {**TABLES, **OPTIONAL_TABLES, "skipped": SKIPPED_TABLE}.items():
+        if name in OPTIONAL_TABLES and name not in tables:
+            continue
         pq.write_table(
             pa.Table.from_pylist(tables[name], schema=schema), folder / f"{name}.parquet"
         )

@@ -28,8 +28,8 @@ from .runs import (
     write_run,
 )
 
-DRAWN = set(ORDER) - {"dose_curve", "agreement"}
-"""Figures of the planted run, which has two factors and no comparison."""
+DRAWN = set(ORDER) - {"dose_curve", "agreement", "weight_edits"}
+"""Figures of the planted run: two factors, no comparison, no weight edits."""
 VOID = {"meta", "img", "br", "hr", "link"}
 
 

@@ -1,0 +1,102 @@
+"""Value vectors of knowledge neurons -> the same, erased or updated (Dai et al. 2021).
+
+A neuron's value vector is what it adds to the hidden state, times its activation: its column of the
+feed-forward block's second map. Unlike an edit of activations, an edit of it acts at every position
+of every text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from kn_lightning.errors import InputError
+
+ERASE_ZERO, ERASE_UNK, UPDATE = "erase_zero", "erase_unk", "update"
+WEIGHT_EDITS = (ERASE_ZERO, ERASE_UNK, UPDATE)
+"""Names of weight edits, as settings and tables have them."""
+LAMBDA_1, LAMBDA_2 = 1.0, 8.0
+"""Those of the paper, as its code's README gives them."""
+
+
+@dataclass(frozen=True)
+class Erase:
+    """v := 0, or v := the embedding of a token, which is ``[UNK]`` in ``erase_unk``.
+
+    The paper (section 5.2) erases by zero, its code also by ``[UNK]`` where a line is commented
+    out; EleutherAI's ``knowledge-neurons`` offers both.
+
+    Attributes:
+        token: whose embedding; None for zero.
+    """
+
+    token: int | None = None
+
+
+@dataclass(frozen=True)
+class Update:
+    """v := v + |v| (lambda_2 t' / |t'| - lambda_1 t / |t|), t and t' the two answers' embeddings.
+
+    The paper (section 5.1) writes v - lambda_1 t + lambda_2 t'; its code
+    (``src/6_edit_knowledge_sampled.py``) scales both terms by |v| / |t| and |v| / |t'|, with v as
+    it was before the edit. Its lambdas of 1 and 8 are of that form, and so is this one. Without
+    the norms an edit's size would depend on how large an encoder's embeddings happen to be.
+
+    Attributes:
+        old: token of the answer to be forgotten.
+        new: token of the answer to be given instead.
+        lambda_1: how much of the old answer is taken away.
+        lambda_2: how much of the new one is added.
+    """
+
+    old: int
+    new: int
+    lambda_1: float = LAMBDA_1
+    lambda_2: float = LAMBDA_2
+
+
+WeightEdit = Erase | Update
+
+
+def edited_values(values: Tensor, edit: WeightEdit, embeddings: Tensor | None) -> Tensor:
+    """Value vectors after an edit.
+
+    Args:
+        values: ``[K, H]``, before.
+        edit: what is done to each of them.
+        embeddings: ``[V, H]`` of all tokens; not needed to erase by zero.
+
+    Returns:
+        ``[K, H]`` of the same type; computed in float32 at the least, and rounded once.
+    """
+    if isinstance(edit, Erase) and edit.token is None:
+        return values.new_zeros(values.shape)
+    assert embeddings is not None
+    if isinstance(edit, Erase):
+        return embeddings[edit.token].to(values).expand_as(values)
+    # In bf16 a sum of terms of different sizes would lose the smaller ones.
+    precise = values.float() if values.dtype.itemsize < 4 else values
+    # normalize() leaves an embedding of zeros as it is, where a division would give NaN.
+    old, new = (normalize(embeddings[token].to(precise), dim=0) for token in (edit.old, edit.new))
+    direction = edit.lambda_2 * new - edit.lambda_1 * old
+    size: Tensor = precise.norm(dim=1, keepdim=True)
+    return (precise + size * direction).to(values.dtype)
+
+
+def check_weight_edits(names: Sequence[str], lambda_1: float, lambda_2: float) -> None:
+    """Whether these are names of weight edits, each once, and the lambdas numbers.
+
+    Raises:
+        InputError: one isn't.
+    """
+    if set(names) - set(WEIGHT_EDITS) or len(set(names)) != len(names):
+        raise InputError(
+            f"edit.weights {list(names)}: choose from {', '.join(WEIGHT_EDITS)}, each once"
+        )
+    for name, value in (("lambda_1", lambda_1), ("lambda_2", lambda_2)):
+        if not isfinite(value):
+            raise InputError(f"edit.{name} {value}: give a finite number")

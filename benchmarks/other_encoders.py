@@ -2,8 +2,8 @@ r"""A whole study of an encoder of another kind, out of a Python package: antibo
 
     pip download --no-deps antiberty==0.1.3     # 97 MB: a BERT of 8 layers, of antibodies
     pip download --no-deps rxnmapper==0.4.3     # 3 MB: an ALBERT, 12 passes through one layer
-    python benchmarks/other_encoders.py --package antiberty --wheel antiberty-0.1.3-py3-none-any.whl
-    python benchmarks/other_encoders.py --package rxnmapper --wheel rxnmapper-0.4.3-py3-none-any.whl \
+    python benchmarks/other_encoders.py --package antiberty --wheel antiberty-0.1.3*.whl
+    python benchmarks/other_encoders.py --package rxnmapper --wheel rxnmapper-0.4.3*.whl \
         --tolerance 0.01
 
 ``--wheel`` may also be the folder of ``pip install --no-deps --target FOLDER``. The packages are

@@ -27,6 +27,7 @@ from kn_lightning.schema import Neuron
 
 from .architectures import FLOAT32, NAMES, encoder_of, tiny_architecture
 from .stranger import STRANGERS
+from .table import PAGE, page
 from .test_staged import EVERYTHING, assert_forwards_agree, everywhere, several
 from .tiny import HEADS, LAYERS, PROMPTS, fingerprint
 
@@ -141,6 +142,10 @@ def test_most_architectures_pass_and_few_need_a_row() -> None:
     assert set(ROWS) - refused == WITH_ROW
 
 
+def test_the_page_of_encoders_says_what_is_found_here() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run python -m tests.encoders.table"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_is_tiny(name: str) -> None:
     size = sum(parameter.numel() for parameter in tiny_architecture(name).parameters())
@@ -234,12 +239,18 @@ def test_attributions_add_up(any_encoder: Encoder, encode: Callable) -> None:
     texts, answers = zip(*PROMPTS, strict=True)
     result = attribute(any_encoder, list(texts), list(answers), "gauss_legendre", 24)
     batch = any_encoder.batch(encode(any_encoder))
+    errors = []
     for layer in range(any_encoder.structure.n_layers):
         total = probability(any_encoder, batch, layer, lambda w: w)
         total = total - probability(any_encoder, batch, layer, lambda w: 0 * w)
-        error = (result.scores[:, layer].sum(-1) - total).abs() / total.abs().max()
-        # Of random weights this large a few paths have steps that no fixed rule follows.
-        assert error.quantile(0.6) <= 1e-3, layer
+        error = (result.scores[:, layer].sum(-1) - total).abs()
+        # What is said of the error is true, however large it is.
+        torch.testing.assert_close(
+            result.residual[:, layer].abs().to(error), error, rtol=1e-3, atol=1e-5
+        )
+        errors.append(error / total.abs().max())
+    # With random weights this large a few paths have steps that no fixed rule follows.
+    assert torch.stack(errors).quantile(0.7) <= 1e-3
 
 
 @pytest.mark.parametrize("factor", [0.0, 2.0])
@@ -260,7 +271,8 @@ def test_edits_equal_those_made_by_hand_and_count_once(
 
     with patched(any_encoder, batch, layer, by_hand):
         expected = at_masks(any_encoder, batch)
-    assert (expected != at_masks(any_encoder, batch)).any(1).all()
+    # Not in all rows: neurons of a squared ReLU are 0 in some.
+    assert (expected != at_masks(any_encoder, batch)).any(1).float().mean() > 0.5
     with any_encoder.edited(some, factor):
         torch.testing.assert_close(at_masks(any_encoder, batch), expected)
     with any_encoder.edited([*some, *some, some[1]], factor):

@@ -33,7 +33,8 @@ class NewAnswers:
     It is drawn from the concepts that have a relation in common with the old one, where there are
     any (as Dai et al. draw it), else from all; and it isn't the same word in another case, shares
     no prompt with the old one, whose answer it would then be already, and is one other token in
-    each of the old one's prompts. An answer of several tokens has no embedding to be exchanged. The draw depends on the study and the seed alone.
+    each of the old one's prompts. An answer of several tokens has no embedding to be exchanged, so
+    it gets none. The draw depends on the study and the seed alone.
 
     Args:
         encoder: which reads the answers.

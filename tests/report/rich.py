@@ -28,6 +28,8 @@ KINDS = {
 WEIGHTS = {"erase_zero": 0.5, "erase_unk": 0.9, "update": 1.0}
 """How much of the answer's probability a weight edit takes."""
 N_PROMPTS = 4
+COMPARED = {"activation": 0.1, "gradient_activation": 0.6, "ablation": 0.8}
+"""Compared attributions, and how far they agree."""
 _N_LAYERS, _N_NEURONS = 12, 64
 
 
@@ -81,13 +83,14 @@ def rich_environment() -> dict[str, Any]:
     environment["encoder"] |= {"id": "bert-base-uncased", "n_layers": _N_LAYERS}
     environment["study"] |= {"holdout": 0.0, "factors": list(FACTORS.values())}
     environment["study"] |= {"weights": list(WEIGHTS), "lambda_1": 1.0, "lambda_2": 8.0}
+    environment["study"]["compare"] = list(COMPARED)
     return environment
 
 
 def _agreement(draw: np.random.Generator, prompts: list[str]) -> Rows:
     """Ablation agrees most, and has no correlation over all neurons."""
     rows = []
-    for name, part in (("activation", 0.1), ("gradient_activation", 0.6), ("ablation", 0.8)):
+    for name, part in COMPARED.items():
         for prompt in prompts:
             ten, coarse = draw.binomial(10, part, 2) / 10
             values = {"overlap_10": ten, "overlap_coarse": coarse}

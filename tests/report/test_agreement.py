@@ -33,6 +33,7 @@ def compared(make_run: WriteRun, tables: dict[str, Rows], environment: Run) -> P
             agreement_row(prompt_id, "ablation", spearman=None, n_candidates=80),
         )
     ]
+    environment["study"]["compare"] = ["mine", "ablation"]
     return make_run(tables, environment)
 
 

@@ -10,12 +10,16 @@ float32, its parameters without gradients. The other codes get one prompt at a t
 with the fastest of its batch sizes; this project gets all prompts at once, but those checked alone
 with rules of 10 nodes and more, which make as many rows of fewer prompts. Fixed rules are compared
 with captum's at as many nodes, ``adaptive`` and the package with captum's of 20. A cell of
-bert-base takes about six minutes on two cores.
+bert-base takes about eight minutes on two cores.
+
+``--layers 4`` is for large shapes: the other codes are timed in so many layers, as many above the
+middle as below, and their time is taken as that of all (a layer costs them a whole forward pass and
+a backward one down to it). Speed alone is measured then, and captum's rule of 5 nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -47,6 +51,7 @@ SAME_RULE = {
     PACKAGE: f"linspace, {STEPS} nodes",
     **{captum: f"gauss_legendre, {nodes} nodes" for nodes, captum in CAPTUM.items()},
 }
+FEW = 5
 MANY = 10
 """Rules of so many nodes get the checked prompts alone."""
 ADAPTIVE = {
@@ -69,14 +74,64 @@ def rules(*fixed: tuple[str, int]) -> dict[str, AttributionSettings]:
     return {**ADAPTIVE, **named}
 
 
+def some_layers(n_layers: int, count: int) -> list[int]:
+    """So many of an encoder's layers, evenly spread, as many above the middle as below."""
+    low = [int((i + 0.5) * n_layers / count - 0.5) for i in range(count // 2)]
+    return [*low, *(n_layers - 1 - layer for layer in reversed(low))]
+
+
 def other_codes(
-    encoder: Encoder, prompt: EncodedPrompt
+    encoder: Encoder,
+    prompt: EncodedPrompt,
+    nodes: Sequence[int] = tuple(CAPTUM),
+    layers: Sequence[int] | None = None,
 ) -> tuple[dict[str, Callable[[EncodedPrompt], Tensor]], int]:
     """What the others make of a prompt, by their names; the package's best batch size."""
     package = Package(encoder)
-    size = min(BATCH_SIZES, key=lambda size: seconds(partial(package.scores, prompt, size)))
-    captum = {name: partial(captum_scores, encoder, nodes=n) for n, name in CAPTUM.items()}
-    return {PACKAGE: partial(package.scores, batch_size=size), **captum}, size
+    size = min(BATCH_SIZES, key=lambda size: seconds(partial(package.scores, prompt, size, layers)))
+    captum = {CAPTUM[n]: partial(captum_scores, encoder, nodes=n, layers=layers) for n in nodes}
+    return {PACKAGE: partial(package.scores, batch_size=size, layers=layers), **captum}, size
+
+
+def speeds(
+    encoder: Encoder, prompts: list[EncodedPrompt], rounds: int, n_layers: int
+) -> dict[str, Any]:
+    """Rows of speed alone, the other codes timed in some layers."""
+    layers = some_layers(encoder.structure.n_layers, n_layers)
+    whole = encoder.structure.n_layers / len(layers)
+    others, size = other_codes(encoder, prompts[0], (FEW,), layers)
+    five = AttributionSettings("gauss_legendre", FEW)
+    own = {**ADAPTIVE, SAME_RULE[CAPTUM[FEW]]: five}
+    theirs = others[CAPTUM[FEW]](prompts[0])
+    ours = attribute_encoded(encoder, prompts[:1], five).scores[0, layers]
+    runs: dict[str, Callable[[int], object]] = {}
+    for name, scores in others.items():
+        runs[name] = lambda number, of=scores: of(prompts[number % len(prompts)])  # type: ignore[misc]
+    for name, rule in own.items():
+        attribution = partial(attribute_encoded, encoder, prompts, rule)
+        runs[name] = lambda _, attribution=attribution: attribution()  # type: ignore[misc]
+    times = paired_rounds(runs, rounds)
+    each = {
+        name: [one * whole if name in others else one / len(prompts) for one in taken]
+        for name, taken in times.items()
+    }
+    rows = []
+    for name, a_prompt in each.items():
+        faster, worst = ratios(each[PACKAGE], a_prompt)
+        rows.append(
+            {
+                "rule": name,
+                "seconds_a_prompt": median(a_prompt),
+                "times_faster_than_package": faster,
+                "worst_round": worst,
+                "times_faster_than_captum": ratios(each[CAPTUM[FEW]], a_prompt)[0],
+            }
+        )
+    same = {CAPTUM[FEW]: difference(theirs, ours)}
+    return {
+        "rows": rows, "package_batch_size": size, "largest_relative_difference": same,
+        "layers_of_other_codes": layers,
+    }  # fmt: skip
 
 
 def measured(
@@ -156,6 +211,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--checked", type=int, default=4, help="prompts whose errors are measured")
+    parser.add_argument("--layers", type=int, help="other codes' timed layers: an even number")
     parser.add_argument("--encoder", help="trained: folder or Hub id, instead of a shape")
     parser.add_argument("--prompts_file", type=Path, help="JSONL of groups for --encoder")
     options = parser.parse_args()
@@ -165,6 +221,11 @@ def main() -> None:
     if options.encoder is None:
         encoder = random_encoder(options.shape)
         prompts = random_prompts(encoder, options.prompts, options.tokens)
+        if options.layers is not None:
+            result = speeds(encoder, prompts, options.rounds, options.layers)
+            cell = f"speed alone, {options.shape}, {options.tokens} tokens"
+            keep("attribution_speed", cell, prompts=len(prompts), **about, **result)
+            return
         result = measured(encoder, prompts, rules(*FIXED), options.rounds, options.checked)
         cell = f"random weights, {options.shape}, {options.tokens} tokens"
         checked = options.checked

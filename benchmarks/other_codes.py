@@ -6,6 +6,7 @@ rows of one prompt being a batch already.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -32,12 +33,18 @@ class Package:
         )
         self._word = encoder.tokenizer.convert_ids_to_tokens
 
-    def scores(self, prompt: EncodedPrompt, batch_size: int) -> Tensor:
-        """``[L, I]`` of one prompt."""
-        scores: Tensor = self._codes.get_scores(
-            prompt.text, self._word(prompt.answers[0]), batch_size, STEPS, pbar=False
-        )
-        return scores
+    def scores(
+        self, prompt: EncodedPrompt, batch_size: int, layers: Sequence[int] | None = None
+    ) -> Tensor:
+        """``[L, I]`` of one prompt, or of some layers alone."""
+        answer = self._word(prompt.answers[0])
+        if layers is None:
+            scores: Tensor = self._codes.get_scores(
+                prompt.text, answer, batch_size, STEPS, pbar=False
+            )
+            return scores
+        of = self._codes.get_scores_for_layer
+        return torch.stack([of(prompt.text, answer, one, batch_size, STEPS) for one in layers])
 
     def edited(self, prompt: EncodedPrompt, neurons: list[Neuron]) -> list[float]:
         """The answer's probability with neurons suppressed, and amplified."""
@@ -50,8 +57,13 @@ class Package:
         return [float(result["after"]["gt_prob"]) for result in results]
 
 
-def captum_scores(encoder: Encoder, prompt: EncodedPrompt, nodes: int) -> Tensor:
-    """``[L, I]`` of one prompt by Integrated Gradients, layer by layer, Gauss-Legendre nodes."""
+def captum_scores(
+    encoder: Encoder, prompt: EncodedPrompt, nodes: int, layers: Sequence[int] | None = None
+) -> Tensor:
+    """``[L, I]`` of one prompt by Integrated Gradients, layer by layer, Gauss-Legendre nodes.
+
+    Or of some layers alone.
+    """
     ids, mask = torch.tensor([prompt.input_ids], device=encoder.device), prompt.mask_positions[0]
     projections = encoder.structure.projections
     neurons: list[Tensor] = []
@@ -72,8 +84,9 @@ def captum_scores(encoder: Encoder, prompt: EncodedPrompt, nodes: int) -> Tensor
             logits: Tensor = encoder.model(input_ids=ids.expand(len(given), -1)).logits[:, mask]
         return logits.softmax(-1)[:, prompt.answers[0]]
 
-    layers = []
-    for module, own in zip(projections, neurons, strict=True):
-        gradients = IntegratedGradients(partial(probability, module=module))
-        layers.append(gradients.attribute(own, n_steps=nodes, method="gausslegendre")[0])
-    return torch.stack(layers)
+    found = []
+    for layer in range(len(projections)) if layers is None else layers:
+        gradients = IntegratedGradients(partial(probability, module=projections[layer]))
+        own = neurons[layer]
+        found.append(gradients.attribute(own, n_steps=nodes, method="gausslegendre")[0])
+    return torch.stack(found)

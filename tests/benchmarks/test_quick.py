@@ -53,6 +53,13 @@ def test_attribution_speed_on_random_weights(quick: Any) -> None:
     assert len(set(cell["largest_relative_difference"]) & set(errors)) == 4
 
 
+def test_attribution_speed_alone_with_the_other_codes_in_some_layers(quick: Any) -> None:
+    (cell,) = quick("attribution_speed", "--layers", "2").values()
+    assert cell["layers_of_other_codes"] == [0, 2]
+    assert len(rows_of({"": cell})) == 5
+    assert max(cell["largest_relative_difference"].values()) <= 1e-5
+
+
 @pytest.mark.slow
 def test_attribution_speed_on_trained_weights(quick: Any) -> None:
     trained, equal = quick("attribution_speed", "--encoder", "embedded").values()

@@ -119,7 +119,8 @@ def mixing_maps(model: nn.Module, run: Callable[[], Any]) -> set[nn.Module]:
         return changed
 
     def other_token(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-        changed = output + torch.arange(output.shape[-1], device=output.device).cos()
+        wave = torch.arange(output.shape[-1], device=output.device).cos()
+        changed = output + wave.to(output.dtype)
         at(changed).copy_(at(output))
         return changed
 

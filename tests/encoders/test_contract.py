@@ -101,6 +101,8 @@ class Storey(nn.Module):
         if self.quirk == "neurons run in two halves":
             halves = wide.chunk(2, 1)
             return torch.cat([self.narrow(half) for half in halves], 1)
+        if self.quirk == "neurons run twice":
+            return self.narrow(wide) + self.narrow(wide)
         if self.quirk == "tokens are flattened":
             return self.narrow(wide.flatten(0, 1)).unflatten(0, wide.shape[:2])
         if self.quirk == "neurons are not used":
@@ -278,7 +280,7 @@ def test_a_row_that_names_nothing_is_refused_by_its_expression() -> None:
         odd_encoder()
 
 
-@pytest.mark.parametrize("window", [4, 40])
+@pytest.mark.parametrize("window", [4, 8, 40])
 def test_padding_to_a_window_is_seen_through_whatever_the_lengths(
     window: int, encode: Callable
 ) -> None:
@@ -304,11 +306,9 @@ def test_padding_to_a_window_is_seen_through_whatever_the_lengths(
     ("quirk", "reason"),
     [
         ("widths differ", r"layers differ in their neurons: \[24, 25, 26\]"),
-        ("neurons run in two halves", "found no list of layers"),
-        (
-            "neurons are not used",
-            "found 3 layers of 24 .*tower.2.narrow, .* changes nothing. Name ",
-        ),
+        ("neurons run in two halves", "fed from its own position alone"),
+        ("neurons run twice", "tower.0.narrow runs 2 times"),
+        ("neurons are not used", "inputs of tower.0.narrow .* changes nothing. Name the maps"),
         ("words are not mixed", "the same whatever the other words are"),
         ("no list of layers", r"lists seen: decoys \(2 x Linear\)"),
         ("map is no Linear", r'no list of layers.*ROWS\["odd"\] = Row\(second_map'),

@@ -166,7 +166,7 @@ def test_a_feed_forward_in_chunks_is_refused_whatever_their_length(name: str, ch
         load_encoder(model, tokenizer)
 
 
-def test_a_layer_shared_by_all_depths_is_refused() -> None:
+def test_a_layer_shared_by_all_depths_counts_at_each_of_them() -> None:
     tokenizer = wordpiece_tokenizer()
     config = transformers.AlbertConfig(
         vocab_size=len(tokenizer),
@@ -177,8 +177,9 @@ def test_a_layer_shared_by_all_depths_is_refused() -> None:
         intermediate_size=NEURONS,
         max_position_embeddings=40,
     )
-    with pytest.raises(InputError, match="each run once"):
-        load_encoder(transformers.AlbertForMaskedLM(config), tokenizer)
+    structure = load_encoder(transformers.AlbertForMaskedLM(config), tokenizer).structure
+    assert (structure.n_layers, structure.n_neurons) == (LAYERS, NEURONS)
+    assert len(set(structure.projections)) == 1
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused() -> None:

@@ -539,7 +539,7 @@ def test_bf16_runs_and_keeps_probabilities_near_those_of_float32(
     differences = [abs(r["probability"] - exact[(r["prompt_id"],)]["probability"]) for r in rows]
     assert 0 < max(differences) < 0.1  # another precision indeed, and not another answer
     assert all(math.isfinite(row["max_score"]) for row in rows)
-    # Before and after come from different passes of one precision: they are near each other too.
+    # What edits start from comes of passes of other sizes, which round another way in bf16.
     edits = table(run, "edits")
     assert all(0 <= row["probability_after"] <= 1 for row in edits)
     before = {
@@ -548,7 +548,7 @@ def test_bf16_runs_and_keeps_probabilities_near_those_of_float32(
         if row["prompt_kind"] == "related"
     }
     for row in rows:
-        assert before[row["prompt_id"]] == pytest.approx(row["probability"], abs=1e-6)
+        assert before[row["prompt_id"]] == pytest.approx(row["probability"], abs=2e-3)
 
 
 def two_ranks(run: Path, strategy: str, *arguments: object) -> Path:

@@ -15,7 +15,7 @@ from kn_lightning import load_encoder
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
 
-from .tiny import ARCHITECTURES, HIDDEN, NEURONS, tiny_model, wordpiece_tokenizer
+from .tiny import ARCHITECTURES, HIDDEN, LAYERS, NEURONS, tiny_model, wordpiece_tokenizer
 
 
 @pytest.fixture
@@ -164,6 +164,22 @@ def test_a_feed_forward_in_chunks_is_refused_whatever_their_length(name: str, ch
     model, tokenizer = tiny_model(name, chunk_size_feed_forward=chunk)
     with pytest.raises(InputError, match="chunk_size_feed_forward"):
         load_encoder(model, tokenizer)
+
+
+def test_a_layer_shared_by_all_depths_counts_at_each_of_them() -> None:
+    tokenizer = wordpiece_tokenizer()
+    config = transformers.AlbertConfig(
+        vocab_size=len(tokenizer),
+        embedding_size=8,
+        hidden_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
+        intermediate_size=NEURONS,
+        max_position_embeddings=40,
+    )
+    structure = load_encoder(transformers.AlbertForMaskedLM(config), tokenizer).structure
+    assert (structure.n_layers, structure.n_neurons) == (LAYERS, NEURONS)
+    assert len(set(structure.projections)) == 1
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused() -> None:

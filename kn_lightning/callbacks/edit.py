@@ -53,7 +53,8 @@ class EditCallback(Callback):
         weights: also edit the neurons' weights, which acts at all positions, and measure that on
             the prompts that were refined on, those held out, unrelated and other ones:
             ``erase_zero`` and ``erase_unk`` put 0 or [UNK]'s embedding for what a neuron adds,
-            ``update`` replaces the answer by another concept of the study.
+            ``update`` replaces the answer by another concept of the study. Or a name of your own in
+            ``core.weights.WEIGHT_EDITS``.
         lambda_1: of ``update``: how much of the old answer's embedding is taken away.
         lambda_2: of ``update``: how much of the new answer's embedding is added.
     """

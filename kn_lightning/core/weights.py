@@ -7,7 +7,7 @@ of every text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -17,8 +17,6 @@ from torch.nn.functional import normalize
 from kn_lightning.errors import InputError
 
 ERASE_ZERO, ERASE_UNK, UPDATE = "erase_zero", "erase_unk", "update"
-WEIGHT_EDITS = (ERASE_ZERO, ERASE_UNK, UPDATE)
-"""Names of weight edits, as settings and tables have them."""
 LAMBDA_1, LAMBDA_2 = 1.0, 8.0
 """Those of the paper, as its code's README gives them."""
 
@@ -59,7 +57,14 @@ class Update:
     lambda_2: float = LAMBDA_2
 
 
-WeightEdit = Erase | Update
+ValueEdit = Callable[[Tensor], Tensor]
+"""An edit of one's own: v := f(v), of all value vectors ``[K, H]`` of a layer's neurons at once."""
+WeightEdit = Erase | Update | ValueEdit
+WEIGHT_EDITS: dict[str, WeightEdit | None] = {ERASE_ZERO: Erase(), ERASE_UNK: None, UPDATE: None}
+"""All that a study can use, by name; None is made anew with the tokens of encoder and answers.
+
+Another one is put there from anywhere before it is asked for: ``WEIGHT_EDITS["halve"] = halve``.
+"""
 
 
 def edited_values(values: Tensor, edit: WeightEdit, embeddings: Tensor | None) -> Tensor:
@@ -72,19 +77,34 @@ def edited_values(values: Tensor, edit: WeightEdit, embeddings: Tensor | None) -
 
     Returns:
         ``[K, H]`` of the same type; computed in float32 at the least, and rounded once.
+
+    Raises:
+        InputError: an edit of one's own gives another shape.
     """
     if isinstance(edit, Erase) and edit.token is None:
         return values.new_zeros(values.shape)
+    # In bf16 a sum of terms of different sizes would lose the smaller ones.
+    precise = values.float() if values.dtype.itemsize < 4 else values
+    if not isinstance(edit, Erase | Update):
+        return _own_edit(edit, precise).to(values.dtype)
     assert embeddings is not None
     if isinstance(edit, Erase):
         return embeddings[edit.token].to(values).expand_as(values)
-    # In bf16 a sum of terms of different sizes would lose the smaller ones.
-    precise = values.float() if values.dtype.itemsize < 4 else values
     # normalize() leaves an embedding of zeros as it is, where a division would give NaN.
     old, new = (normalize(embeddings[token].to(precise), dim=0) for token in (edit.old, edit.new))
     direction = edit.lambda_2 * new - edit.lambda_1 * old
     size: Tensor = precise.norm(dim=1, keepdim=True)
     return (precise + size * direction).to(values.dtype)
+
+
+def _own_edit(edit: ValueEdit, values: Tensor) -> Tensor:
+    found = edit(values.clone())  # it may write into what it gets
+    if found.shape != values.shape:
+        raise InputError(
+            f"a weight edit's value vectors are {list(found.shape)}: give [neurons, hidden size],"
+            f" here {list(values.shape)}"
+        )
+    return found
 
 
 def check_weight_edits(names: Sequence[str], lambda_1: float, lambda_2: float) -> None:

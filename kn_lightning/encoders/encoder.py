@@ -171,7 +171,8 @@ class Encoder:
 
         Args:
             neurons: (layer, index) pairs; one that is listed twice is edited once.
-            edit: ``Erase`` or ``Update`` of :mod:`kn_lightning.core.weights`.
+            edit: ``Erase`` or ``Update`` of :mod:`kn_lightning.core.weights`, or a function of the
+                value vectors ``[K, H]`` of a layer's neurons.
 
         Raises:
             InputError: a neuron that the encoder doesn't have, or value vectors that can't be

@@ -14,6 +14,8 @@ from kn_lightning.core.weights import (
     ERASE_ZERO,
     LAMBDA_1,
     LAMBDA_2,
+    UPDATE,
+    WEIGHT_EDITS,
     Erase,
     Update,
     WeightEdit,
@@ -34,8 +36,8 @@ def edited_weights(
     """:meth:`~kn_lightning.encoders.encoder.Encoder.weights_edited`, which explains it."""
     columns = indices_by_layer(encoder.structure, neurons)
     weights = [_value_weight(encoder, layer) for layer in columns]
-    zero = isinstance(edit, Erase) and edit.token is None
-    embeddings = None if zero else token_embeddings(encoder)
+    by_token = isinstance(edit, Update) or (isinstance(edit, Erase) and edit.token is not None)
+    embeddings = token_embeddings(encoder) if by_token else None
     before: list[Tensor] = []
     # Under no_grad, and the block itself outside of it: what runs there is the caller's affair.
     try:
@@ -62,8 +64,9 @@ def weight_edit(
     lambda_2: float = LAMBDA_2,
 ) -> WeightEdit:
     """The weight edit that a name stands for; ``update`` needs the tokens of both answers."""
-    if name == ERASE_ZERO:
-        return Erase()
+    edit = WEIGHT_EDITS[name]
+    if edit is not None:
+        return edit
     if name == ERASE_UNK:
         return Erase(_unknown_token(encoder))
     assert old is not None
@@ -84,7 +87,7 @@ def check_editable(encoder: Encoder, names: Iterable[str]) -> None:
     for layer in range(encoder.structure.n_layers):
         _value_weight(encoder, layer)
     for name in names:
-        if name != ERASE_ZERO:
+        if name in (ERASE_UNK, UPDATE):
             token_embeddings(encoder)
         if name == ERASE_UNK:
             _unknown_token(encoder)

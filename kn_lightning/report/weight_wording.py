@@ -24,7 +24,7 @@ def weight_label(edit: str) -> str:
         "erase_unk": say("erase ([UNK])"),
         UPDATE: say("update"),
     }
-    return labels[edit]
+    return labels.get(edit, edit)
 
 
 def aspect_label(aspect: str, numbers: Summary) -> str:

@@ -52,8 +52,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_has_an_example_of_each() -> None:
     found = examples()
     assert {example.kind for example in found} == {"python", "bash"}
-    assert {example.file for example in found} == {None, "my_source.py", "my_study.py"}
-    assert len(found) == 8
+    assert {example.file for example in found} == {
+        None,
+        "my_source.py",
+        "my_edits.py",
+        "my_study.py",
+    }
+    assert len(found) == 10
 
 
 @pytest.mark.parametrize("code", [e.code for e in examples() if e.kind == "python" and not e.file])
@@ -73,5 +78,9 @@ def test_studies_of_the_page_run(code: str, folder: Path) -> None:
     assert set(pd.read_parquet(run_dir / "prompts.parquet").concept) == {"kitten", "puppy"}
     skipped = pd.read_parquet(run_dir / "skipped.parquet")
     assert "its sentences are not written yet" in set(skipped.reason)
+    if "--edit.weights" in words:
+        edits = pd.read_parquet(run_dir / "weight_edits.parquet")
+        assert set(edits.edit) == {"halve"}
+        assert (edits.probability_before != edits.probability_after).any()
     if "--model.compare" in words:
         assert set(pd.read_parquet(run_dir / "agreement.parquet").attribution) == {"size"}

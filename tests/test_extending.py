@@ -1,86 +1,82 @@
-"""Every example of docs/extending.md runs, and prints what it says."""
+"""docs/extending.md does what it says: all its blocks are run, in the order of the page."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
+import shlex
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from unittest import mock
 
-import pandas as pd
 import pytest
+from callbacks.commands import REPOSITORY, command, no_report, table
 
-REPOSITORY = Path(__file__).parent.parent
-BLOCK = re.compile(r"(?:`(?P<file>\w+\.py)`:\n\n)?```(?P<kind>\w+)\n(?P<code>.*?)```", re.DOTALL)
+from kn_lightning.core.registry import ATTRIBUTIONS
+from kn_lightning.core.weights import WEIGHT_EDITS
+from kn_lightning.encoders.rows import ROWS
 
-
-class Example(NamedTuple):
-    """A block: what it is, its text, and the file that it is put into, if the page says so."""
-
-    kind: str
-    code: str
-    file: str | None
+PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"`(my_\w+\.py)`")
 
 
-def examples() -> list[Example]:
-    page = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
-    return [Example(m["kind"], m["code"], m["file"]) for m in BLOCK.finditer(page)]
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a reader has analyze.py; names and modules of the page are gone behind it."""
+    shutil.copy(REPOSITORY / "analyze.py", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with (
+        mock.patch.dict(ROWS),
+        mock.patch.dict(ATTRIBUTIONS),
+        mock.patch.dict(WEIGHT_EDITS),
+        mock.patch.dict(sys.modules),
+    ):
+        sys.modules.pop("analyze", None)
+        yield tmp_path
 
 
-def run(command: list[str], folder: Path) -> str:
-    paths = os.pathsep.join([str(folder), str(REPOSITORY)])
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def test_every_block_of_the_page_runs_and_prints_what_stands_there(folder: Path) -> None:
+    printed, runs = "", []
+    blocks = list(BLOCK.finditer(PAGE))
+    assert PAGE.count("```") == 2 * len(blocks)
+    for place, block in enumerate(blocks):
+        kind, text = block.groups()
+        if kind == "python":
+            name = FILE.findall(PAGE[: block.start()])[-1]  # named last before the block
+            assert not (folder / name).exists(), f"{name} comes twice"
+            (folder / name).write_text(text, encoding="utf-8")
+            shown = place + 1 < len(blocks) and blocks[place + 1].group(1) == "text"
+            if name != "my_study.py":  # that one is run by the bash block behind it
+                done = command(str(folder / name), cwd=folder)
+                assert (done.code, done.out != "") == (0, shown), done
+                printed = done.out
+        elif kind == "text":
+            assert printed == text
+        else:
+            assert kind == "bash"
+            for line in text.splitlines():
+                program, script, *arguments = shlex.split(line)
+                assert program == "python"
+                with no_report():
+                    done = command(str(folder / script), *arguments, cwd=folder)
+                assert done.code == 0, done.err
+                runs.append(folder / arguments[-1])
+    young, halved = runs
+    assert {row["prompt"] for row in table(young, "prompts")} >= {"the [MASK] is a young cat."}
+    reasons = [row["reason"] for row in table(young, "skipped") if row["concept"] == "cygnet"]
+    assert reasons == ["swans are left out"]
+    edits = table(halved, "weight_edits")
+    assert {row["edit"] for row in edits} == {"halve"}
+    assert any(row["probability_after"] != row["probability_before"] for row in edits)
+    from kn_lightning.report import write_report
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the page's files are, beside ``analyze.py``."""
-    made = tmp_path_factory.mktemp("beside")
-    (made / "analyze.py").symlink_to(REPOSITORY / "analyze.py")
-    for example in examples():
-        if example.file is not None:
-            (made / example.file).write_text(example.code, encoding="utf-8")
-    return made
-
-
-def test_the_page_has_an_example_of_each() -> None:
-    found = examples()
-    assert {example.kind for example in found} == {"python", "bash"}
-    assert {example.file for example in found} == {
-        None,
-        "my_source.py",
-        "my_edits.py",
-        "my_study.py",
-    }
-    assert len(found) == 10
-
-
-@pytest.mark.parametrize("code", [e.code for e in examples() if e.kind == "python" and not e.file])
-def test_python_prints_what_the_page_says(code: str, folder: Path) -> None:
-    (folder / "example.py").write_text(code, encoding="utf-8")
-    printed = run([sys.executable, "example.py"], folder).splitlines()
-    assert printed == re.findall(r"^# (.*)$", code, re.MULTILINE)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("code", [e.code for e in examples() if e.kind == "bash"])
-def test_studies_of_the_page_run(code: str, folder: Path) -> None:
-    words = code.replace('"', "").split()
-    assert words[0] == "python"
-    run([sys.executable, *words[1:]], folder)
-    run_dir = folder / words[words.index("--run_dir") + 1]
-    assert set(pd.read_parquet(run_dir / "prompts.parquet").concept) == {"kitten", "puppy"}
-    skipped = pd.read_parquet(run_dir / "skipped.parquet")
-    assert "its sentences are not written yet" in set(skipped.reason)
-    if "--edit.weights" in words:
-        edits = pd.read_parquet(run_dir / "weight_edits.parquet")
-        assert set(edits.edit) == {"halve"}
-        assert (edits.probability_before != edits.probability_after).any()
-    if "--model.compare" in words:
-        assert set(pd.read_parquet(run_dir / "agreement.parquet").attribution) == {"size"}
+    page = write_report(halved, "en")
+    assert "halve" in page.read_text(encoding="utf-8")
+    study = folder / "my_study.py"
+    study.write_text("import my_attribution\n" + study.read_text())
+    with no_report():
+        arguments = ("--data", "my_prompts.Young", "--model.attribution", "size")
+        done = command(str(study), *arguments, "--run_dir", "sized", cwd=folder)
+    assert done.code == 0, done.err

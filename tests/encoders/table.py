@@ -33,6 +33,8 @@ from kn_lightning.encoders.rows import ROWS, Row
 ROWS["my-model-type"] = Row(second_map=r"encoder\\.blocks\\.\\d+\\.mlp\\.down")
 ```
 
+`extending.md` has a worked example, and what the check says where a row is wrong.
+
 | architecture | class | runs | neurons | row |
 | --- | --- | --- | --- | --- |
 """

@@ -27,14 +27,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where a reader has analyze.py; names and modules of the page are gone behind it."""
     shutil.copy(REPOSITORY / "analyze.py", tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    with (
-        mock.patch.dict(ROWS),
-        mock.patch.dict(ATTRIBUTIONS),
-        mock.patch.dict(WEIGHT_EDITS),
-        mock.patch.dict(sys.modules),
-    ):
+    with mock.patch.dict(ROWS), mock.patch.dict(ATTRIBUTIONS), mock.patch.dict(WEIGHT_EDITS):
         sys.modules.pop("analyze", None)
         yield tmp_path
+    # These alone: what else was imported meanwhile must not be there a second time.
+    for name in [*sys.modules]:
+        if name == "analyze" or name.startswith("my_"):
+            del sys.modules[name]
 
 
 def test_every_block_of_the_page_runs_and_prints_what_stands_there(folder: Path) -> None:

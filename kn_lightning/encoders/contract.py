@@ -109,9 +109,10 @@ def _check_gradients(encoder: Encoder, batch: TokenBatch) -> None:
     everywhere = Places.where(torch.ones_like(base.activations[..., 0, 0]))
     points = Points.of(everywhere, 0.5, base.statistics.probability.dtype)
     gradient = hooked.slope(base, points).gradient.unflatten(0, base.activations.shape[:2])
-    felt = gradient.isfinite().all((-2, -1)) & (gradient != 0).any(-1).any(-1)
-    if not felt.any(0).all():
-        layer = int((~felt.any(0)).nonzero()[0])
+    finite = gradient.isfinite().flatten(2).all(-1).all(0)
+    felt = finite & (gradient != 0).flatten(2).any(-1).any(0)
+    if not felt.all():
+        layer = int((~felt).nonzero()[0])
         raise _refusal(encoder, f"the answer's probability has no gradient by layer {layer}'s")
 
 

@@ -147,14 +147,14 @@ def _checked(
     if len(widths) != 1:
         raise InputError(
             f"{type(model).__name__}: layers differ in their neurons:"
-            f" {sorted(width for width, _ in widths)}"
+            f" {sorted(width for width, _ in widths)}. {remedy(model)}"
         )
     for call, projection in zip(calls, projections, strict=bool(calls)):
         times = call.inside.count(projection)
         if times != 1:
             raise InputError(
                 f"{type(model).__name__}: {names[projection]} runs {times} times in a layer; a"
-                " neuron is defined where it runs once"
+                f" neuron is defined where it runs once. {remedy(model)}"
             )
     return Structure(
         tuple(projections),

@@ -23,6 +23,7 @@ from kn_lightning.core.probabilities import (
     joint_statistics,
 )
 from kn_lightning.encoders.neurons import changed_neurons
+from kn_lightning.encoders.rows import remedy
 from kn_lightning.encoders.surgery import forward_hooks, hidden_of, with_hidden
 from kn_lightning.errors import InputError
 
@@ -76,7 +77,8 @@ class HookedForward:
                 if neurons.ndim != 3 or len(neurons) != rows or neurons.shape[1] < width:
                     raise InputError(
                         f"{self.encoder.name}: neurons of layer {layer} come as"
-                        f" {tuple(neurons.shape)}, not one row for each token"
+                        f" {tuple(neurons.shape)}, not one row for each token; they are the inputs"
+                        f" of {structure.names[layer]}. {remedy(self.encoder.model)}"
                     )
                 index = mask_index(masks)
                 return neurons.index_put(index, changes[layer](neurons[index]).to(neurons.dtype))

@@ -290,6 +290,13 @@ def test_a_trained_encoder_forgets_and_learns_by_its_weights(shared: Path, tmp_p
         assert updated < erased < before
         random = mean("erase_zero", "random:0", kind, "probability_after")
         assert random > erased
+        # Others lose a smaller part of theirs.
+        for away in ("unrelated", "other"):
+            left = [
+                mean("erase_zero", "knowledge", away, f"probability_{w}")
+                for w in ("before", "after")
+            ]
+            assert abs(left[1] / left[0] - 1) < abs(erased / before - 1)
         new = [
             mean("update", "knowledge", kind, f"target_probability_{w}")
             for w in ("before", "after")

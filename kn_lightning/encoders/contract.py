@@ -84,7 +84,8 @@ def verified_traits(encoder: Encoder) -> Traits:
         two = replace(two, answers=hooked.logits(two, {}, mask_only=False).argmax(-1))
 
     _check_gradients(encoder, batch)
-    slow = Traits(positionwise_head=_positionwise(encoder, batch))
+    positionwise = _positionwise(encoder, batch) and _positionwise(encoder, two)
+    slow = Traits(positionwise_head=positionwise)
     whole = replace(slow, staged=False)
     if not (encoder.structure.layers and encoder.structure.linear_maps):
         return whole

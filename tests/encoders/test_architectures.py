@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from kn_lightning.schema import Neuron
 from .architectures import FLOAT32, NAMES, encoder_of, tiny_architecture
 from .stranger import STRANGERS
 from .table import PAGE, page
+from .test_several_masks import prompts_of
 from .test_staged import EVERYTHING, assert_forwards_agree, everywhere, several
 from .tiny import HEADS, LAYERS, PROMPTS, fingerprint
 
@@ -221,6 +223,27 @@ def test_probabilities_and_slopes_of_each_layer_equal_those_taken_by_hand(
         )
         expected = (up - down) / (2 * step)
         assert (along[here] - expected).abs().max() <= bound * expected.abs().max(), layer
+
+
+def test_answers_of_two_tokens_are_read_and_changed_at_both_masks(
+    any_encoder: Encoder, encode: Callable
+) -> None:
+    batch = any_encoder.batch(prompts_of(any_encoder, encode, 2))
+    forward = fastest_forward(any_encoder, EVERYTHING)
+    base = forward.base(batch)
+    changed = forward.scaled_probability(base, everywhere(base), 0.5).view(len(batch.answers), -1)
+    for layer in range(any_encoder.structure.n_layers):
+        # The first mask's neurons by the hook, the second one's by the same on its own places.
+        both = [replace(batch, mask_positions=batch.mask_positions[:, [m]]) for m in (0, 1)]
+        tokens = []
+        for m, one in enumerate(both):
+            with (
+                patched(any_encoder, both[0], layer, lambda w: 0.5 * w),
+                patched(any_encoder, both[1], layer, lambda w: 0.5 * w),
+            ):
+                logits = at_masks(any_encoder, one)
+            tokens.append(logits.softmax(-1).gather(1, batch.answers[:, [m]])[:, 0])
+        torch.testing.assert_close(changed[:, layer], tokens[0] * tokens[1])
 
 
 def test_the_staged_forward_equals_whole_passes_for_any_number_of_rows(

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_configure() -> None:
+    """One thread: files run beside one another, and how many share a sum changes its last bits."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _torch_state() -> Iterator[None]:
     """Each test starts from one seed and leaves torch as it was."""

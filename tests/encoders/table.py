@@ -20,9 +20,9 @@ _HEAD = """# Encoders
 Every architecture of `AutoModelForMaskedLM` in transformers {version}, each tried as a tiny random
 model: {staged} run on the staged forward, {whole} by whole forward passes (the same results, more
 slowly), {refused} are refused; {named} needed a row that names their neurons. The tests hold each
-that runs to the whole contract (`tests/encoders/test_architectures.py`; along a few paths of these
-random weights P jumps, so that fixed nodes miss completeness there, which is allowed for three in
-ten), and this page to what they find; `python -m tests.encoders.table` writes it anew.
+that runs to the whole contract (`tests/encoders/test_architectures.py`; a few paths of these random
+weights are so steep that completeness to a thousandth takes 512 nodes instead of at most 64), and
+this page to what they find; `python -m tests.encoders.table` writes it anew.
 
 *Neurons* are the inputs of the named map, `{{l}}` counting layers. They are found by structure; a
 *row* in `kn_lightning/encoders/rows.py` names them where they can't be. An encoder that isn't

@@ -250,6 +250,7 @@ def test_the_staged_forward_equals_whole_passes_for_any_number_of_rows(
     any_encoder: Encoder, encode: Callable
 ) -> None:
     if not any_encoder.traits.staged:
+        assert isinstance(fastest_forward(any_encoder, EVERYTHING), HookedForward)
         return
     for rows in (HEADS, LAYERS):
         assert_forwards_agree(any_encoder, several(any_encoder, encode, rows))
@@ -259,21 +260,24 @@ def test_the_staged_forward_equals_whole_passes_for_any_number_of_rows(
 
 
 def test_attributions_add_up(any_encoder: Encoder, encode: Callable) -> None:
-    texts, answers = zip(*PROMPTS, strict=True)
-    result = attribute(any_encoder, list(texts), list(answers), "gauss_legendre", 24)
+    texts, answers = (list(column) for column in zip(*PROMPTS, strict=True))
     batch = any_encoder.batch(encode(any_encoder))
-    errors = []
+    by_hand = []
     for layer in range(any_encoder.structure.n_layers):
-        total = probability(any_encoder, batch, layer, lambda w: w)
-        total = total - probability(any_encoder, batch, layer, lambda w: 0 * w)
-        error = (result.scores[:, layer].sum(-1) - total).abs()
-        # What is said of the error is true, however large it is.
-        torch.testing.assert_close(
-            result.residual[:, layer].abs().to(error), error, rtol=1e-3, atol=1e-5
+        whole, none = (
+            probability(any_encoder, batch, layer, lambda w, by=by: by * w) for by in (1, 0)
         )
-        errors.append(error / total.abs().max())
-    # With random weights this large a few paths have steps that no fixed rule follows.
-    assert torch.stack(errors).quantile(0.7) <= 1e-3
+        by_hand.append(whole - none)
+    total = torch.stack(by_hand, 1)
+    scale = total.abs().max(1, keepdim=True).values
+    result = attribute(any_encoder, texts, answers, tolerance=1e-3)
+    # What is said of the error is true, however large it is.
+    error = (result.scores.sum(-1) - total).to(result.residual)
+    torch.testing.assert_close(result.residual, error, rtol=1e-3, atol=1e-5)
+    if (error.abs() > 1e-3 * scale).any():
+        # Random weights this large make a few paths too steep for the 64 nodes that are the most.
+        result = attribute(any_encoder, texts, answers, "gauss_legendre", 512)
+    assert ((result.scores.sum(-1) - total).abs() <= 1e-3 * scale).all()
 
 
 @pytest.mark.parametrize("factor", [0.0, 2.0])

@@ -15,21 +15,19 @@ moves the answer steeply in its first passes, which takes many nodes.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from masked_sequences import ANTIBODY, REACTION, Language, write_prompts
 from packaged import ANTIBERTY, RXNMAPPER, Package, write_encoder
-from setting import arguments, keep, seconds
+from setting import arguments, keep
+from study import analyzed
 
 from kn_lightning.command import run_command
 
-ANALYZE = Path(__file__).parent.parent / "analyze.py"
 KINDS = ("random", "activation", "foreign", "other", "unrelated")
 """What is compared with a concept's own neurons on its own prompts: other neurons, and others'
 prompts."""
@@ -55,23 +53,16 @@ def run_study(
     subject: Subject, place: Path, folder: Path, tolerance: float, max_groups: int | None
 ) -> Numbers:
     """Convert, write prompts, run ``analyze.py``: its summary, and the command's ``seconds``."""
-    encoder, prompts, run_dir = folder / "encoder", folder / "prompts.jsonl", folder / "run"
+    encoder, prompts = folder / "encoder", folder / "prompts.jsonl"
     write_encoder(subject.package, place, subject.language.token, encoder)
     write_prompts(prompts, subject.language, max_groups)
-    command = [
-        sys.executable, str(ANALYZE), "--model.encoder", str(encoder), "--data", "JsonlPrompts",
-        "--data.path", str(prompts), "--data.tag_pos", "false", "--run_dir", str(run_dir),
-        "--trainer.enable_progress_bar", "false", "--model.tolerance", str(tolerance),
+    flags = [
+        "--model.encoder", str(encoder), "--data", "JsonlPrompts", "--data.path", str(prompts),
+        "--model.tolerance", str(tolerance),
     ]  # fmt: skip
-    taken = seconds(lambda: _finished(command))
-    numbers: Numbers = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-    return numbers | {"seconds": taken}
-
-
-def _finished(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
+    began = time.perf_counter()
+    numbers = analyzed(folder / "run", flags)
+    return numbers | {"seconds": time.perf_counter() - began}
 
 
 def found(numbers: Numbers) -> list[Numbers]:

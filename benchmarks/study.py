@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+ANALYZE = Path(__file__).parent.parent / "analyze.py"
 THREADS = "OMP_NUM_THREADS"
 
 
@@ -60,6 +61,19 @@ def run_study(
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def analyzed(run_dir: Path, flags: Sequence[str]) -> dict[str, Any]:
+    """``summary.json`` of ``analyze.py`` with these flags, its report drawn as well."""
+    command = [
+        sys.executable, str(ANALYZE), "--run_dir", str(run_dir), "--data.tag_pos", "false",
+        "--trainer.enable_progress_bar", "false", *flags,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
+    numbers: dict[str, Any] = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    return numbers
 
 
 def peak_bytes() -> int:

@@ -129,6 +129,17 @@ class Attribution:
 
 
 _STRING, _INT, _FLOAT = pa.string(), pa.int32(), pa.float32()
+_CHANGE = {
+    "probability_before": _FLOAT,
+    "probability_after": _FLOAT,
+    "log_odds_before": _FLOAT,
+    "log_odds_after": _FLOAT,
+    "rank_before": _INT,
+    "rank_after": _INT,
+    "argmax_before": _STRING,
+    "argmax_after": _STRING,
+}
+"""What an edit does to an answer."""
 
 TABLES: dict[str, pa.Schema] = {
     "prompts": pa.schema(
@@ -162,14 +173,7 @@ TABLES: dict[str, pa.Schema] = {
             "edit": _STRING,
             "neurons": _STRING,
             "n_neurons": _INT,
-            "probability_before": _FLOAT,
-            "probability_after": _FLOAT,
-            "log_odds_before": _FLOAT,
-            "log_odds_after": _FLOAT,
-            "rank_before": _INT,
-            "rank_after": _INT,
-            "argmax_before": _STRING,
-            "argmax_after": _STRING,
+            **_CHANGE,
         }
     ),
 }
@@ -196,14 +200,7 @@ OPTIONAL_TABLES: dict[str, pa.Schema] = {
             "neurons": _STRING,
             "n_neurons": _INT,
             "target": _STRING,
-            "probability_before": _FLOAT,
-            "probability_after": _FLOAT,
-            "log_odds_before": _FLOAT,
-            "log_odds_after": _FLOAT,
-            "rank_before": _INT,
-            "rank_after": _INT,
-            "argmax_before": _STRING,
-            "argmax_after": _STRING,
+            **_CHANGE,
             "target_probability_before": _FLOAT,
             "target_probability_after": _FLOAT,
             "target_rank_before": _INT,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kn_lightning.report.agreement import by_concept
 from kn_lightning.report.agreement_wording import attribution_label, measure_label
-from kn_lightning.report.canvas import LOOKS, PERCENT, Look, legend, sheet
+from kn_lightning.report.canvas import LOOKS, PERCENT, box, legend, sheet
 from kn_lightning.report.language import say
 from kn_lightning.report.tables import RunTables
 
@@ -36,7 +34,7 @@ def agreement(title: str, numbers: dict[str, Any], tables: RunTables) -> Figure:
                 if row["measures"][measure]["n"]:
                     values = by_concept(tables, name, measure)
                     look = LOOKS[_KINDS[measure]]
-                    _box(axes, row["measures"][measure], values, look, place + offset, label)
+                    box(axes, row["measures"][measure], values, look, place + offset, 0.32, label)
                     label = ""
         axes.set_yticks(range(len(found)), [_two_lines(name) for name in found])
         axes.set_ylim(len(found) - 0.45, -0.55)
@@ -55,24 +53,3 @@ def agreement(title: str, numbers: dict[str, Any], tables: RunTables) -> Figure:
 def _two_lines(name: str) -> str:
     """A label that would take too much of the figure's width."""
     return attribution_label(name).replace(" ", "\n", 1)
-
-
-def _box(
-    axes: Axes, found: dict[str, Any], values: pd.Series, look: Look, place: float, label: str
-) -> None:
-    beyond = values[(values < found["p05"]) | (values > found["p95"])].to_numpy()
-    box = {"med": found["median"], "q1": found["p25"], "q3": found["p75"]}
-    box |= {"whislo": found["p05"], "whishi": found["p95"], "fliers": beyond}
-    axes.bxp(
-        [box],
-        positions=[place],
-        label=label,
-        orientation="horizontal",
-        widths=0.32,
-        patch_artist=True,
-        boxprops={"facecolor": "white", "edgecolor": look.color, "hatch": look.hatch},
-        medianprops={"color": "black", "linewidth": 2},
-        whiskerprops={"color": look.color},
-        capprops={"color": look.color},
-        flierprops={"marker": look.marker, "markersize": 3.5, "markeredgecolor": look.color},
-    )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -106,6 +107,34 @@ def sheet(title: str, height: float, rows: int = 1, columns: int = 1) -> tuple[F
     lines = [textwrap.fill(part, width) for part in re.split(r": |：", title)]
     figure.suptitle("\n".join(lines), x=0.015, ha="left", fontsize=11, fontweight="bold")
     return figure, list(axes.flat)
+
+
+def box(
+    axes: Axes,
+    found: dict[str, Any],
+    values: pd.Series,
+    look: Look,
+    place: float,
+    width: float,
+    label: str = "",
+) -> None:
+    """A lying box: median, quartiles, 5th and 95th percentile of ``found``; all beyond are dots."""
+    beyond = values[(values < found["p05"]) | (values > found["p95"])].to_numpy()
+    one = {"med": found["median"], "q1": found["p25"], "q3": found["p75"]}
+    one |= {"whislo": found["p05"], "whishi": found["p95"], "fliers": beyond}
+    axes.bxp(
+        [one],
+        positions=[place],
+        label=label,
+        orientation="horizontal",
+        widths=width,
+        patch_artist=True,
+        boxprops={"facecolor": "white", "edgecolor": look.color, "hatch": look.hatch},
+        medianprops={"color": "black", "linewidth": 2},
+        whiskerprops={"color": look.color},
+        capprops={"color": look.color},
+        flierprops={"marker": look.marker, "markersize": 3.5, "markeredgecolor": look.color},
+    )
 
 
 def legend(figure: Figure, columns: int = 1) -> None:

@@ -16,6 +16,7 @@ from kn_lightning.report.canvas import (
     LOOKS,
     OTHER_LOOK,
     PERCENT,
+    box,
     legend,
     sheet,
     shortened,
@@ -97,21 +98,7 @@ def _box_panel(axes: Axes, numbers: dict[str, Any], changes: pd.DataFrame, edit:
     for place, kind in enumerate(kinds):
         row, look = numbers["changes"][edit][kind], LOOKS.get(kind, OTHER_LOOK)
         values = change_values(changes, edit, kind)
-        beyond = values[(values < row["p05"]) | (values > row["p95"])].to_numpy()
-        box = {"med": row["median"], "q1": row["p25"], "q3": row["p75"]}
-        box |= {"whislo": row["p05"], "whishi": row["p95"], "fliers": beyond}
-        axes.bxp(
-            [box],
-            positions=[place],
-            orientation="horizontal",
-            widths=0.55,
-            patch_artist=True,
-            boxprops={"facecolor": "white", "edgecolor": look.color, "hatch": look.hatch},
-            medianprops={"color": "black", "linewidth": 2},
-            whiskerprops={"color": look.color},
-            capprops={"color": look.color},
-            flierprops={"marker": look.marker, "markersize": 3.5, "markeredgecolor": look.color},
-        )
+        box(axes, row, values, look, place, 0.55)
     labels = [_two_lines(kind_label(kind, numbers)) for kind in kinds]
     axes.set_yticks(range(len(kinds)), labels)
     axes.invert_yaxis()

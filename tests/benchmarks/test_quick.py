@@ -126,3 +126,16 @@ def test_rank_scaling_on_two_ranks(quick: Any) -> None:
     assert [(row["scaling"], row["ranks"], row["modelled"]) for row in rows] == [
         ("strong", 1, False), ("strong", 2, False), ("weak", 1, False), ("weak", 2, False),
     ]  # fmt: skip
+
+
+def test_other_methods(quick: Any) -> None:
+    weights, agreement = quick("other_methods").values()
+    rows = rows_of({"": weights})
+    assert {row["edit"] for row in rows} == {"erase_zero", "erase_unk", "update"}
+    assert {"reliability", "generality", "locality_other"} <= {row["aspect"] for row in rows}
+    assert {row["neurons"] for row in rows} == {"knowledge", "random"}
+    assert [row["attribution"] for row in rows_of({"": agreement})] == [
+        "activation",
+        "gradient_activation",
+        "ablation",
+    ]

@@ -28,6 +28,7 @@ class StopSignals:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._before: dict[signal.Signals, Any] = {}
+        self._interrupts = 0
 
     @property
     def asked(self) -> signal.Signals | None:
@@ -52,7 +53,9 @@ class StopSignals:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT:
-            if self.asked is not None:
+            # By its own count: a terminal sends the first one to all ranks, and one is the first.
+            self._interrupts += 1
+            if self._interrupts > 1:
                 raise Stopped(
                     signal.SIGINT,
                     f"stopped at once by Ctrl+C, without the pack in hand; the same command goes"

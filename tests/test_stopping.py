@@ -76,22 +76,6 @@ def test_signal_to_another_rank_ends_this_one_too(
     assert RunFolder(run).finished_packs() == {0}
 
 
-def test_signal_of_slurm_is_ours_to_answer_not_lightnings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = {"JOB_ID": 7, "JOB_NAME": "study", "NTASKS": 1, "NTASKS_PER_NODE": 1, "NODELIST": "node1"}
-    for name, value in {**job, "PROCID": 0, "LOCALID": 0, "NODEID": 0}.items():
-        monkeypatch.setenv(f"SLURM_{name}", str(value))
-    at_pack(1, lambda: os.kill(os.getpid(), signal.SIGUSR1), monkeypatch)
-    run = tmp_path / "run"
-    flags = ("--trainer.devices", 1, "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp")
-    with no_report():
-        # Lightning would save a checkpoint, queue the job again and go on to the end.
-        done = command("analyze.py", *STUDY, *flags, "--run_dir", run)
-    assert done.code == 128 + signal.SIGUSR1, done.err
-    assert RunFolder(run).finished_packs() == {0, 1}
-
-
 def test_signal_in_the_last_pack_leaves_nothing_to_go_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ def analyze() -> None:
         cli = AnalyzeCLI()
     cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
     if cli.trainer.is_global_zero:
+        cli.config_init.write.end_if_stopped()
         page = write_report(cli.run_folder.path, cli.config.report.language)
         sys.stdout.write(f"results: {cli.run_folder.path}\nreport:  {page}\n")
         track_results(cli.trainer.loggers, cli.run_folder.path, cli.config_init.track.artifact)

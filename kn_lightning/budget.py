@@ -43,7 +43,7 @@ class RowBudget:
             try:
                 return compute(self.row_tokens)
             except RuntimeError as error:
-                if not _out_of_memory(error) or self.row_tokens == 1:
+                if not out_of_memory(error) or self.row_tokens == 1:
                     raise
             # Behind the except block the error no longer holds the tensors of its frames.
             from lightning.pytorch.utilities.memory import garbage_collection_cuda
@@ -53,11 +53,12 @@ class RowBudget:
             _log.warning("out of memory: going on with %d rows x tokens together", self.row_tokens)
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an error says, of a device or of the machine."""
     # Lightning knows the ways to say so that are no exceptions of their own.
     from lightning.pytorch.utilities.memory import is_oom_error
 
-    return isinstance(error, torch.OutOfMemoryError) or is_oom_error(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or is_oom_error(error)
 
 
 def fitting_row_tokens(encoder: Encoder) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from kn_lightning.report.language import ENGLISH, check_language, languages
 from kn_lightning.run_folder import RunFolder
 
 _NAMES_ENCODER = ("--model.encoder", "--model", "--config", "-c")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # a Path has lost the second slash
 _CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -69,7 +71,7 @@ class AnalyzeCLI(_ScriptCLI):
         super().__init__(PromptGroups, "analyze.yaml")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """``--refine``, ``--edit``, ``--write``, ``--progress``, ``--track`` and ``--run_dir``."""
+        """``--refine``, ``--edit``, ``--write``, ``--progress``, ``--track``, ``--run_dir``, …."""
         parser.add_lightning_class_args(RefineCallback, "refine")
         parser.add_lightning_class_args(EditCallback, "edit")
         parser.add_lightning_class_args(WeightCallback, "weights")
@@ -81,6 +83,12 @@ class AnalyzeCLI(_ScriptCLI):
             type=Path | None,
             default=None,
             help="results; the same study is resumed there (default: its own folder in runs/)",
+        )
+        parser.add_argument(
+            "--overwrite",
+            type=bool,
+            default=False,
+            help="remove what a run has written to run_dir before, and begin again",
         )
         parser.add_argument(
             "--report.language",
@@ -97,12 +105,14 @@ class AnalyzeCLI(_ScriptCLI):
             raise InputError("trainer.inference_mode true: attribution needs gradients; use false")
         check_language(self.config.report.language)
         config = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=False))
-        for key in ("progress", "track", "report", "weights", "config", "run_dir"):
+        for key in ("progress", "track", "report", "weights", "config", "run_dir", "overwrite"):
             config.pop(key, None)
         super().instantiate_classes()
+        _check_is_local(self.config.run_dir)
         self.run_folder = RunFolder(self.config.run_dir or _default_run_dir(config))
-        self.config_init.write.begin(self.run_folder, config)
-        self.config_init.track.begin(self.trainer, self.run_folder, config)
+        overwrite = self.config.overwrite
+        self.config_init.write.begin(self.run_folder, config, overwrite)
+        self.config_init.track.begin(self.trainer, self.run_folder, config, overwrite)
 
 
 class TrainCLI(_ScriptCLI):
@@ -116,6 +126,15 @@ class TrainCLI(_ScriptCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """``--export.folder``."""
         parser.add_lightning_class_args(ExportCallback, "export")
+
+
+def _check_is_local(run_dir: Path | None) -> None:
+    """Raise InputError for an address: a path of that name would be made without a word."""
+    if run_dir is not None and (scheme := _ADDRESS.match(str(run_dir))):
+        raise InputError(
+            f"run_dir {run_dir}: give a folder, not an address: no file of {scheme[0]} moves"
+            " into place at once; mount it, or copy the finished folder there"
+        )
 
 
 def _default_run_dir(config: dict[str, Any]) -> Path:

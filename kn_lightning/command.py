@@ -11,14 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from kn_lightning.errors import InputError
+from kn_lightning.errors import InputError, Stopped
 
 _SAID = (InputError, ArgumentError, ModuleNotFoundError)
 """Errors whose message is for the user."""
+_MORE_MEMORY = "use a device with more, --trainer.precision bf16-mixed, or shorter prompts"
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Run a script's command: bad input, or a missing package, is one line and exit code 2."""
+    """Run a script's command, and end in one line where it can't go on.
+
+    Exit codes: 2 for bad input or a missing package, 1 for a disk that can't be written to or
+    memory that doesn't suffice, 128 + its number for a signal.
+    """
     _quieten()
     try:
         command()
@@ -29,8 +34,24 @@ def run_command(command: Callable[[], None]) -> None:
             cause = cause.__cause__
         if cause is None:
             raise
-        sys.stderr.write(f"error: {' '.join(str(cause).split())}\n")
-        sys.exit(2)
+        _end(f"error: {cause}", 2)
+    except Stopped as stopped:
+        _end(str(stopped), stopped.code)
+    except KeyboardInterrupt:
+        _end("stopped by Ctrl+C; the same command goes on behind what is finished", 130)
+    except OSError as error:
+        _end(f"error: {error}; put that right, and the same command goes on", 1)
+    except (RuntimeError, MemoryError) as error:
+        from kn_lightning.budget import out_of_memory
+
+        if not out_of_memory(error):
+            raise
+        _end(f"error: out of memory ({error}); {_MORE_MEMORY}", 1)
+
+
+def _end(message: str, code: int) -> None:
+    sys.stderr.write(f"{' '.join(message.split())}\n")
+    sys.exit(code)
 
 
 @contextmanager

@@ -1,5 +1,22 @@
-"""The one exception that means "your input": shown as one line, exit code 2."""
+"""What ends a command in one line: bad input (exit code 2), and a stop that was asked for."""
+
+from __future__ import annotations
+
+import signal
 
 
 class InputError(ValueError):
     """Bad input: the message names the file, line or flag, the value, and what to do."""
+
+
+class Stopped(Exception):
+    """A signal ended the study before it was done; the message says how to go on.
+
+    Args:
+        number: of the signal; the exit code is 128 more, as shells have it.
+        message: one line.
+    """
+
+    def __init__(self, number: signal.Signals, message: str) -> None:
+        super().__init__(message)
+        self.code = 128 + number

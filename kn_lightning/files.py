@@ -1,4 +1,4 @@
-"""Text or bytes → a file that is there whole or not at all."""
+"""Content → a file, or a folder of files, that is there whole or not at all, even after a crash."""
 
 from __future__ import annotations
 
@@ -19,6 +19,29 @@ def write_whole(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(data)
-        os.replace(temporary, path)
+        move_whole(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move_whole(temporary: Path, path: Path) -> None:
+    """Rename a file, or a folder of files, once all of it is on the disk and not just on its way.
+
+    Raises:
+        OSError: ``path`` is a folder that is not empty.
+    """
+    for inner in sorted(temporary.iterdir()) if temporary.is_dir() else ():
+        _sync(inner)
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":  # Windows opens no folders
+        return
+    number = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

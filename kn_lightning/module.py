@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +26,7 @@ from kn_lightning.data.study import Pack
 from kn_lightning.encoders.loading import EMBEDDED, load_encoder
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
-from kn_lightning.schema import INTEGRATED_GRADIENTS
+from kn_lightning.schema import INTEGRATED_GRADIENTS, Attribution, EncodedPrompt
 
 
 class MaskedLanguageModel(LightningModule):
@@ -119,6 +120,7 @@ class MaskedLanguageModel(LightningModule):
         start = time.perf_counter()
         prompts = [prompt for group in batch.groups for prompt in group.prompts]
         attribution = attribute_encoded(self.encoder, prompts, self.settings, self.budget)
+        _check_finite(attribution, prompts, str(self.trainer.precision))
         outcome = Outcome(batch, attribution, seconds={"attribution": time.perf_counter() - start})
         if self.settings.compare:
             start = time.perf_counter()
@@ -167,3 +169,18 @@ class MaskedLanguageModel(LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = get_linear_schedule_with_warmup(optimizer, self.warmup_steps, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _check_finite(
+    attribution: Attribution, prompts: Sequence[EncodedPrompt], precision: str
+) -> None:
+    """Raise InputError for the first prompt whose scores don't all have a value."""
+    # NaN in any score is NaN in its layer's residual.
+    sums = attribution.residual.sum(1) + attribution.probability
+    bad = (~sums.isfinite()).nonzero()
+    if len(bad):
+        prompt = prompts[int(bad[0])]
+        raise InputError(
+            f"prompt {prompt.prompt_id} {prompt.text!r}: its attribution is NaN or infinite under"
+            f" trainer.precision {precision}; use bf16-mixed or 32-true"
+        )

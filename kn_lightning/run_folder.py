@@ -2,15 +2,17 @@
 
 While a study runs, each pack is one folder below ``parts/``, renamed into place when it is
 complete: a group is wholly on disk or not at all. Closing joins the parts, in the study's order,
-    to the tables.
+to the tables.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from kn_lightning.census import RECORD, check_parts, digest
 from kn_lightning.errors import InputError
-from kn_lightning.files import write_whole
+from kn_lightning.files import move_whole, write_whole
 from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES
 
 _CONFIG = "config.yaml"
 _ENVIRONMENT = "environment.json"
-_SECONDS = "seconds.json"
+_SKIPPED = "skipped.parquet"
+_WRITTEN = re.compile(
+    r"parts|scores|figures|config\.yaml|environment\.json|summary\.json|report\.(html|md)"
+    r"|wandb_run_id|stop|\w+\.parquet(\.tmp)?|\..+\.tmp"
+)
+"""Names of what a run, its report and its tracking write."""
 
 
 class RunFolder:
@@ -37,11 +45,13 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.parts = path / "parts"
+        self.stop_file = path / "stop"
+        """Where a signal to one rank is noted for all."""
 
     @property
     def is_complete(self) -> bool:
         """Whether all tables are in place."""
-        files = (*(f"{name}.parquet" for name in self._tables()), "skipped.parquet", _ENVIRONMENT)
+        files = (*(f"{name}.parquet" for name in self._tables()), _SKIPPED, _ENVIRONMENT)
         return all((self.path / file).is_file() for file in files)
 
     def open(
@@ -50,6 +60,7 @@ class RunFolder:
         environment: dict[str, Any],
         skipped: pa.Table,
         identity: dict[str, Any],
+        overwrite: bool = False,
     ) -> None:
         """Make the folder, or check that it holds this very study.
 
@@ -58,11 +69,15 @@ class RunFolder:
             environment: versions, device, hashes; kept as ``environment.json``.
             skipped: rows of ``skipped.parquet``.
             identity: the settings and hashes that make the study what it is, flat.
+            overwrite: whether to remove what a run has written there, of whichever study.
 
         Raises:
             InputError: the folder holds another study, or something that is no run.
         """
         known = self._identity()
+        if known is not None and overwrite:
+            self._remove_run()
+            known = None
         if known is None:
             self._check_free()
             # First: a folder with an environment holds a run, and knows which.
@@ -78,16 +93,35 @@ class RunFolder:
                 )
                 raise InputError(
                     f"run_dir {self.path} holds another study; it differs in {changes}."
-                    " Give another --run_dir, or the settings of that study to go on with it"
+                    " Give another --run_dir, the settings of that study to go on with it, or"
+                    " --overwrite true to lose it"
                 )
+        self.stop_file.unlink(missing_ok=True)
         if self.is_complete:
             shutil.rmtree(self.parts, ignore_errors=True)  # of a run that was cut off while closing
             return
         self.parts.mkdir(exist_ok=True)
+        for left in self.parts.glob("*.tmp"):  # of ranks that were killed
+            shutil.rmtree(left)
         write_whole(
             self.path / _CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         )
         self._write_table("skipped", [skipped])
+
+    def _remove_run(self) -> None:
+        """Empty the folder, or raise InputError where it holds what no run has written."""
+        entries = sorted(self.path.iterdir())
+        if others := [entry.name for entry in entries if not _WRITTEN.fullmatch(entry.name)]:
+            raise InputError(
+                f"run_dir {self.path}: {', '.join(others)} is not of a run; move it elsewhere"
+                " before --overwrite true"
+            )
+        # Its environment last: until then it is known to be a run.
+        for entry in sorted(entries, key=lambda entry: entry.name == _ENVIRONMENT):
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
     def _check_free(self) -> None:
         """Make the folder, or raise InputError unless it is there and empty."""
@@ -105,6 +139,15 @@ class RunFolder:
                 f"run_dir {self.path} is not empty and holds no run (no {_ENVIRONMENT});"
                 " give another --run_dir"
             )
+
+    def check(self, plan: Sequence[Sequence[str]]) -> None:
+        """Raise InputError where a part is torn, or is not of this study.
+
+        Args:
+            plan: of each pack, the ids of its prompts in order.
+        """
+        if not self.is_complete:
+            check_parts(self.parts, plan)
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Replace ``environment.json``."""
@@ -133,8 +176,19 @@ class RunFolder:
         temporary.mkdir()
         for name, table in tables.items():
             pq.write_table(table, temporary / f"{name}.parquet")
-        (temporary / _SECONDS).write_text(json.dumps(seconds), encoding="utf-8")
-        temporary.rename(self.parts / f"{number:06d}")
+        record = {
+            "seconds": seconds,
+            "sha256": {file.name: digest(file) for file in sorted(temporary.iterdir())},
+        }
+        (temporary / RECORD).write_text(json.dumps(record), encoding="utf-8")
+        part = self.parts / f"{number:06d}"
+        try:
+            move_whole(temporary, part)
+        except OSError:
+            if not part.is_dir():
+                raise
+            # A rank that outlived its killed run was quicker, with the same.
+            shutil.rmtree(temporary)
 
     def close(self, n_packs: int) -> None:
         """Join the parts to the tables, add up their seconds, and remove them.
@@ -152,11 +206,12 @@ class RunFolder:
         parts = [self.parts / f"{number:06d}" for number in range(n_packs)]
         seconds: Counter[str] = Counter()
         for part in parts:
-            seconds.update(json.loads((part / _SECONDS).read_text(encoding="utf-8")))
+            seconds.update(json.loads((part / RECORD).read_text(encoding="utf-8"))["seconds"])
         self.write_environment({**self.environment(), "seconds": dict(seconds)})
         for name in self._tables():
             self._write_table(name, (pq.read_table(part / f"{name}.parquet") for part in parts))
         shutil.rmtree(self.parts)
+        self.stop_file.unlink(missing_ok=True)
 
     def _tables(self) -> tuple[str, ...]:
         """Names of the tables that grow with this study."""
@@ -173,7 +228,7 @@ class RunFolder:
         finally:
             if writer is not None:
                 writer.close()
-        os.replace(temporary, self.path / f"{name}.parquet")
+        move_whole(temporary, self.path / f"{name}.parquet")
 
     def _identity(self) -> dict[str, Any] | None:
         if not (self.path / _ENVIRONMENT).is_file():

@@ -30,9 +30,7 @@ class ProgressCallback(Callback):
             return
         self.console = Console(stderr=True)  # here: a console can't be sent to spawned ranks
         data = trainer.datamodule  # type: ignore[attr-defined]
-        packs = [pack for pack in data.study.packs if pack.number not in data.finished]
-        self._mine = packs[:: trainer.world_size]
-        self._total = sum(len(group.prompts) for pack in self._mine for group in pack.groups)
+        self._total = sum(len(group.prompts) for pack in data.own_packs() for group in pack.groups)
         self._start = self._last = time.monotonic()
         self._done = 0
         if data.finished:

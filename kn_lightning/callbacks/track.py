@@ -52,8 +52,10 @@ class TrackCallback(Callback):
         self.interval = interval
         self.artifact = artifact
 
-    def begin(self, trainer: Trainer, folder: RunFolder, config: dict[str, Any]) -> None:
-        """Say what is tracked; W&B goes on with the run that the folder names.
+    def begin(
+        self, trainer: Trainer, folder: RunFolder, config: dict[str, Any], fresh: bool = False
+    ) -> None:
+        """Say what is tracked; W&B goes on with the run that the folder names, unless ``fresh``.
 
         Raises:
             InputError: W&B can't be reached, or doesn't know the user.
@@ -62,7 +64,7 @@ class TrackCallback(Callback):
         self.config = config
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                _open(logger, folder.path / RUN_ID)
+                _open(logger, None if fresh else folder.path / RUN_ID)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Logs settings and environment, once the run folder is open."""
@@ -129,11 +131,13 @@ class TrackCallback(Callback):
             logger.save()
 
 
-def _open(logger: WandbLogger, known: Path) -> None:
+def _open(logger: WandbLogger, known: Path | None) -> None:
     """Start a W&B run, or go on with the one that the file names, telling W&B little."""
     import wandb
 
-    run = {"WANDB_RUN_ID": known.read_text(encoding="utf-8")} if known.is_file() else {}
+    run = {}
+    if known is not None and known.is_file():
+        run["WANDB_RUN_ID"] = known.read_text(encoding="utf-8")
     for name, value in {**_WANDB, **run}.items():
         os.environ.setdefault(name, value)
     try:

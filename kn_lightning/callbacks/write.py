@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 from lightning import Callback, LightningModule, Trainer
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from kn_lightning.data.study import Pack
 from kn_lightning.environment import environment_record, study_identity
+from kn_lightning.errors import Stopped
+from kn_lightning.files import write_whole
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import SKIPPED_TABLE
+from kn_lightning.stopping import StopSignals
 from kn_lightning.tables import outcome_tables
 
 
 class WriteCallback(Callback):
-    """Results on disk.
+    """Results on disk, each pack's as soon as it is done; a signal ends the study behind one.
 
     Args:
         scores: also keep all scores: ``scores/*.safetensors``, one file a pack, one tensor
@@ -30,10 +35,12 @@ class WriteCallback(Callback):
         self.scores = scores
         self._mark = 0.0
 
-    def begin(self, folder: RunFolder, config: dict[str, Any]) -> None:
+    def begin(self, folder: RunFolder, config: dict[str, Any], overwrite: bool = False) -> None:
         """Say where results go, and with which resolved settings they are made."""
         self.folder = folder
         self.config = config
+        self.overwrite = overwrite
+        self.signals = StopSignals(folder.stop_file)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Opens or resumes the run folder; what it holds isn't computed again."""
@@ -47,13 +54,19 @@ class WriteCallback(Callback):
             identity = study_identity(self.config, record)
             skipped = [asdict(skip) for skip in data.study.skipped]
             table = pa.Table.from_pylist(skipped, schema=SKIPPED_TABLE)
-            self.folder.open(self.config, record, table, identity)
+            self.folder.open(self.config, record, table, identity, self.overwrite)
+            self.folder.check(_plan(data.study.packs))
         trainer.strategy.barrier()
         data.finished = (
             frozenset(range(len(data.study.packs)))
             if self.folder.is_complete
             else self.folder.finished_packs()
         )
+        data.stopped = lambda: self.signals.asked is not None
+        # Lightning's own would answer SIGTERM with a collective in the middle of whatever is
+        # running; this is the one place that is passed on every rank before it installs them.
+        connector = trainer._signal_connector
+        connector.register_signal_handlers = self.signals.install  # type: ignore[method-assign]
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
@@ -64,24 +77,47 @@ class WriteCallback(Callback):
         number = outputs.pack.number
         if self.scores:
             scores = outputs.attribution.scores
-            folder = self.folder.path / "scores"
-            folder.mkdir(exist_ok=True)
-            save_file(
-                {g.concept: scores[place].contiguous() for g, place in outputs.groups()},
-                folder / f"{number:06d}.safetensors",
-            )
+            named = {g.concept: scores[place].contiguous() for g, place in outputs.groups()}
+            write_whole(self.folder.path / "scores" / f"{number:06d}.safetensors", save(named))
         now = time.perf_counter()
         seconds = {"total": now - self._mark, **outputs.seconds}
         self._mark = now
         self.folder.write_part(number, outcome_tables(outputs, pl_module.encoder), seconds)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Rank 0 joins the parts when all ranks are done.
+        """Rank 0 counts the parts and joins them when all ranks are done.
 
         Not in ``on_predict_end``: Lightning skips that on a rank that has no pack (left).
         """
         if stage != "predict":
             return
         trainer.strategy.barrier()
-        if trainer.is_global_zero and not self.folder.is_complete:
-            self.folder.close(len(trainer.datamodule.study.packs))  # type: ignore[attr-defined]
+        self.signals.restore()  # to join them can be begun again at any point
+        if not trainer.is_global_zero or self.folder.is_complete:
+            return
+        plan = _plan(trainer.datamodule.study.packs)  # type: ignore[attr-defined]
+        if self.signals.asked is None or len(self.folder.finished_packs()) == len(plan):
+            self.folder.check(plan)
+            self.folder.close(len(plan))
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Signals do what they did before."""
+        self.signals.restore()
+
+    def end_if_stopped(self) -> None:
+        """Raise Stopped where a signal has ended the study before it was done."""
+        number = self.signals.asked
+        if number is not None:
+            raise Stopped(
+                number,
+                f"stopped by {number.name} behind the pack in hand:"
+                f" {len(self.folder.finished_packs())} packs are in {self.folder.path};"
+                " the same command goes on from there",
+            )
+
+
+def _plan(packs: Sequence[Pack]) -> list[list[str]]:
+    """Ids of each pack's prompts."""
+    return [[p.prompt_id for group in pack.groups for p in group.prompts] for pack in packs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from kn_lightning.data import part_of_speech
 from kn_lightning.data.masking import ConceptMasking, MaskedPrompts, RandomMasking
-from kn_lightning.data.study import Pack, Study, make_study, merged_groups
+from kn_lightning.data.study import Pack, Study, dealt_packs, make_study, merged_groups
 from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedPrompt, PromptGroup, Skipped
 
@@ -92,6 +92,8 @@ class PromptGroups(MaskedSentences):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.finished: frozenset[int] = frozenset()
         """Numbers of packs that a resumed run has on disk already."""
+        self.stopped: Callable[[], bool] = _never
+        """Whether the study is to end behind the pack in hand."""
         self._training: list[EncodedPrompt] = []
         self._validation: list[EncodedPrompt] = []
 
@@ -176,14 +178,17 @@ class PromptGroups(MaskedSentences):
         """The prompts kept from training, the concept masked."""
         return self.loader(self._validation, MaskedPrompts(self.encoder), shuffle=False)
 
-    def predict_dataloader(self) -> DataLoader[Pack]:
+    def own_packs(self) -> list[Pack]:
         """This rank's packs, but for the finished ones; whole packs give the same on any rank."""
         assert self.study is not None
         trainer = self.trainer
         assert trainer is not None
         open_packs = [pack for pack in self.study.packs if pack.number not in self.finished]
-        mine = open_packs[trainer.global_rank :: trainer.world_size]
-        return DataLoader(mine, batch_size=None, collate_fn=_unchanged)  # type: ignore[arg-type]
+        return dealt_packs(open_packs, trainer.world_size)[trainer.global_rank]
+
+    def predict_dataloader(self) -> PackLoader:
+        """This rank's packs, until the study is to stop."""
+        return PackLoader(self.own_packs(), self.stopped)
 
 
 def _most_frequent_reason(excluded: list[Skipped]) -> str:
@@ -191,8 +196,25 @@ def _most_frequent_reason(excluded: list[Skipped]) -> str:
     return "".join(f"; left out most often ({count} times): {reason}" for reason, count in counts)
 
 
-def _unchanged(pack: Pack) -> Pack:
-    return pack
+def _never() -> bool:
+    return False
+
+
+class PackLoader:
+    """Packs, one after another, until the study is to stop.
+
+    Not a DataLoader: packs lie in memory, in the order in which they are wanted.
+    """
+
+    def __init__(self, packs: Sequence[Pack], stopped: Callable[[], bool]) -> None:
+        self.packs = packs
+        self.stopped = stopped
+
+    def __len__(self) -> int:
+        return len(self.packs)
+
+    def __iter__(self) -> Iterator[Pack]:
+        return (pack for pack in self.packs if not self.stopped())
 
 
 def _evenly_kept(number: int, share: float) -> bool:

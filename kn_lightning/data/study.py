@@ -6,12 +6,16 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from kn_lightning.data.encoding import encode_group
 from kn_lightning.data.part_of_speech import Tagger, tagged
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedGroup, Prompt, PromptGroup, Skipped
+
+GROUP_TOKENS = 40
+"""A concept's edits on unrelated and other prompts take as long as so many tokens of its own."""
 
 
 class Pack:
@@ -23,6 +27,16 @@ class Pack:
     def __init__(self, number: int, groups: tuple[EncodedGroup, ...]) -> None:
         self.number = number
         self.groups = groups
+
+    @property
+    def tokens(self) -> int:
+        """Of all its prompts."""
+        return sum(len(prompt.input_ids) for group in self.groups for prompt in group.prompts)
+
+    @property
+    def cost(self) -> float:
+        """What it takes to compute, in tokens' worth."""
+        return self.tokens + GROUP_TOKENS * len(self.groups)
 
 
 @dataclass(frozen=True)
@@ -116,15 +130,32 @@ def make_study(
     return Study(tuple(encoded), tuple(skipped), packs, sha256, tuple(beyond), several)
 
 
+def dealt_packs(packs: Sequence[Pack], ranks: int) -> list[list[Pack]]:
+    """The packs of each rank: the dearest are dealt first, each to the rank with least so far."""
+    loads = [(0.0, rank) for rank in range(ranks)]
+    dealt: list[list[Pack]] = [[] for _ in loads]
+    for pack in sorted(packs, key=lambda pack: -pack.cost):
+        load, rank = heappop(loads)
+        dealt[rank].append(pack)
+        heappush(loads, (load + pack.cost, rank))
+    return [sorted(packs, key=lambda pack: pack.number) for packs in dealt]
+
+
 def planned_packs(groups: Sequence[EncodedGroup], pack_tokens: int) -> tuple[Pack, ...]:
-    """Consecutive groups of at most ``pack_tokens`` tokens; a group is never cut."""
+    """Consecutive groups of at most ``pack_tokens`` tokens; a group is never cut.
+
+    Packs of a large study grow smaller towards its end, so that many ranks end together.
+    """
+    sizes = [sum(len(prompt.input_ids) for prompt in group.prompts) for group in groups]
+    left = sum(sizes)
+    smallest = pack_tokens // 8 if left > 32 * pack_tokens else pack_tokens
     packs: list[Pack] = []
     current: list[EncodedGroup] = []
     tokens = 0
-    for group in groups:
-        own = sum(len(prompt.input_ids) for prompt in group.prompts)
-        if current and tokens + own > pack_tokens:
+    for group, own in zip(groups, sizes, strict=True):
+        if current and tokens + own > min(pack_tokens, max(smallest, left // 64)):
             packs.append(Pack(len(packs), tuple(current)))
+            left -= tokens
             current, tokens = [], 0
         current.append(group)
         tokens += own

@@ -41,8 +41,8 @@ def load_encoder(
         tokenizer: needed with a model object; otherwise the source's own.
 
     Raises:
-        InputError: nothing can be loaded from there, weights are missing, or the encoder's neurons
-            can't be found or fail the contract check.
+        InputError: nothing can be loaded from there, weights are missing or not finite, or the
+            encoder's neurons can't be found or fail the contract check.
     """
     if isinstance(source, PreTrainedModel):
         if tokenizer is None:
@@ -62,6 +62,7 @@ def load_encoder(
             f"{name}: its tokenizer has no mask token; a masked language model is needed"
         )
     _check_together(model, tokenizer, name)
+    _check_finite(model, name)
     model.eval()
     model.requires_grad_(False)
     batch = probe_batch(tokenizer, model.device)
@@ -105,6 +106,17 @@ def _check_together(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
     # Refused by the setting: with the probe's length alone some chunks would go unnoticed.
     if getattr(model.config, "chunk_size_feed_forward", 0):
         raise InputError(f"{name}: set chunk_size_feed_forward=0 in the model's config")
+
+
+def _check_finite(model: PreTrainedModel, name: str) -> None:
+    """Raise InputError for a weight that is no number: every result would be none."""
+    for weight, tensor in model.named_parameters():
+        # A sum takes a fraction of the time of a look at each.
+        if not tensor.sum().isfinite() and (bad := int((~tensor.isfinite()).sum())):
+            raise InputError(
+                f"model.encoder {name}: {bad} of {tensor.numel()} numbers of {weight} are NaN or"
+                " infinite: the weights are damaged; fetch or train them again"
+            )
 
 
 def _trial_run(model: PreTrainedModel, batch: TokenBatch, name: str) -> None:

@@ -121,6 +121,16 @@ def test_rank_scaling_by_the_model(quick: Any) -> None:
 
 
 @pytest.mark.slow
+def test_packs_are_dealt_no_worse_than_in_turn_and_no_better_than_can_be(quick: Any) -> None:
+    rows = rows_of(quick("balance"))
+    assert [row["ranks"] for row in rows] == [2, 8, 64, 512] * 2
+    for row in rows:
+        assert row["efficiency"] <= row["largest"] + 1e-9
+        if row["ranks"] == 64:
+            assert row["efficiency"] >= row["dealt in turn"]
+
+
+@pytest.mark.slow
 def test_rank_scaling_on_two_ranks(quick: Any) -> None:
     rows = rows_of(quick("rank_scaling", "--devices", "2"))
     assert [(row["scaling"], row["ranks"], row["modelled"]) for row in rows] == [

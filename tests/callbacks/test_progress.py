@@ -12,7 +12,7 @@ from rich.console import Console
 
 from kn_lightning.callbacks import progress
 from kn_lightning.callbacks.progress import ProgressCallback
-from kn_lightning.data.study import Pack
+from kn_lightning.data.study import Pack, dealt_packs
 from kn_lightning.outcome import Outcome
 from kn_lightning.schema import EncodedGroup, EncodedPrompt
 
@@ -51,7 +51,9 @@ def console(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
 def trainer(finished: tuple[int, ...] = (), ranks: int = 1, rank: int = 0) -> Any:
     """As much of a trainer as progress looks at."""
     study = SimpleNamespace(packs=PACKS)
-    data = SimpleNamespace(study=study, finished=frozenset(finished))
+    left = [pack for pack in PACKS if pack.number not in finished]
+    own = dealt_packs(left, ranks)[rank]
+    data = SimpleNamespace(study=study, finished=frozenset(finished), own_packs=lambda: own)
     return SimpleNamespace(is_global_zero=rank == 0, world_size=ranks, datamodule=data)
 
 
@@ -104,7 +106,7 @@ def test_first_of_two_ranks_speaks_of_its_own_packs(
     callback.on_predict_start(trainer(ranks=2), cast("Any", None))
     clock[0] += 1
     finish(callback, trainer(ranks=2), PACKS[0])
-    assert console.getvalue().startswith("10 of 30 prompts")  # packs 0 and 2
+    assert console.getvalue().startswith("10 of 50 prompts")  # packs 0 and 3
     console.truncate(0)
     other = ProgressCallback(interval=0)
     on = trainer(ranks=2, rank=1)

@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 
-from kn_lightning.data.study import make_study, merged_groups, planned_packs
+from kn_lightning.data.study import dealt_packs, make_study, merged_groups, planned_packs
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedGroup, EncodedPrompt, Prompt, PromptGroup
@@ -67,6 +67,26 @@ def test_packs_are_runs_of_whole_groups_within_the_budget(budget: int, packs: li
     assert ["".join(g.concept for g in pack.groups) for pack in planned] == packs
     assert [pack.number for pack in planned] == list(range(len(packs)))
     assert list(chain(*(pack.groups for pack in planned))) == groups
+
+
+def test_packs_of_a_large_study_grow_smaller_towards_its_end() -> None:
+    # 40 packs' worth, of groups of 10 tokens.
+    packs = planned_packs([sized(str(n), 10) for n in range(320)], 80)
+    sizes = [pack.tokens for pack in packs]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-1]) == (50, 10)  # a 64th of all, an eighth of the budget
+    assert sum(sizes) == 3200
+    assert [g.concept for pack in packs for g in pack.groups] == [str(n) for n in range(320)]
+
+
+def test_dear_packs_are_dealt_first_and_each_to_the_rank_with_least() -> None:
+    packs = planned_packs([sized(str(n), n) for n in (10, 500, 20, 300, 200, 30)], 1)
+    # Costs, with 40 for a concept's edits: 50, 540, 60, 340, 240, 70.
+    two = dealt_packs(packs, 2)
+    assert [[pack.number for pack in own] for own in two] == [[0, 1, 5], [2, 3, 4]]
+    assert [sum(pack.cost for pack in own) for own in two] == [660, 640]
+    many = dealt_packs(packs, 8)
+    assert sorted(len(own) for own in many) == [0, 0, 1, 1, 1, 1, 1, 1]
 
 
 def test_study_has_its_groups_in_order_its_packs_and_what_was_skipped(bert: Encoder) -> None:

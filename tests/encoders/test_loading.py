@@ -152,6 +152,14 @@ def test_truncated_weights_are_refused(folder: Path) -> None:
     refusal(folder)
 
 
+def test_a_weight_that_is_no_number_is_refused_by_its_tensors_name(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    name = "bert.encoder.layer.1.output.dense.weight"
+    weights[name][2, 3:5] = torch.nan
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert f"2 of {weights[name].numel()} numbers of {name} are NaN" in refusal(folder)
+
+
 def test_weights_of_another_shape_than_the_config_says_are_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": NEURONS + 8}))

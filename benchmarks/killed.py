@@ -1,0 +1,225 @@
+"""Studies killed with -9, at random moments and once in every stage, against an undisturbed one.
+
+    python benchmarks/killed.py [--groups 500 --kills 20]
+    python benchmarks/killed.py --ranks 2 --kills 6
+
+After each kill the same command goes on, until the study ends; then a new one begins. All tables
+of each ended study must equal, row by row, those of the undisturbed one. With ``--ranks`` one rank
+alone is killed, whichever, and the table says how long the others then took to end.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from setting import arguments, keep
+from study import write_encoder, write_prompts
+
+STUDY = Path(__file__).parent / "study.py"
+STAGES = {
+    "opening": ("kn_lightning.run_folder", "RunFolder._write_table", 0),
+    "attribution": ("kn_lightning.module", "MaskedLanguageModel.predict_step", 2),
+    "refinement": ("kn_lightning.callbacks.refine", "RefineCallback.on_predict_batch_end", 3),
+    "edits": ("kn_lightning.callbacks.edit", "EditCallback.on_predict_batch_end", 1),
+    "writing a pack": ("kn_lightning.run_folder", "digest", 9),
+    "moving a pack": ("kn_lightning.run_folder", "move_whole", 3),
+    "counting": ("kn_lightning.run_folder", "RunFolder.close", 0),
+    "joining": ("kn_lightning.run_folder", "RunFolder._write_table", 3),
+    "removing parts": ("kn_lightning.run_folder", "shutil.rmtree", -1),
+}
+"""Where a process kills itself: a module, its function, and how many calls go well before."""
+FEW_GROUPS = 50
+"""Of the studies that are killed in a stage."""
+KILLING = """
+import importlib, os, runpy, signal, sys
+
+module, names, left = sys.argv[1], sys.argv[2].split("."), int(sys.argv[3])
+place = importlib.import_module(module)
+for name in names[:-1]:
+    place = getattr(place, name)
+original = getattr(place, names[-1])
+
+
+def killing(*args, **keywords):
+    global left
+    # Below 0: the call that takes the parts away, whichever it is, once one of them is gone.
+    if left == 0 or left < 0 and str(args[0]).endswith("parts"):
+        if left < 0:
+            original(next(args[0].iterdir()))
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1 if left > 0 else 0
+    return original(*args, **keywords)
+
+
+setattr(place, names[-1], killing)
+sys.argv = sys.argv[4:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+class Studies:
+    """The same study in any folder.
+
+    Args:
+        folder: for its encoder and prompts.
+        n_groups: of four prompts.
+        shape: of its encoder.
+        ranks: processes that share it.
+    """
+
+    def __init__(self, folder: Path, n_groups: int, shape: str, ranks: int) -> None:
+        write_encoder(folder / "encoder", shape)
+        write_prompts(folder / "prompts.jsonl", shape, n_groups, 12)
+        self.arguments = [
+            str(STUDY), "--model.encoder", str(folder / "encoder"), "--data", "JsonlPrompts",
+            "--data.path", str(folder / "prompts.jsonl"), "--data.pack_tokens", "200",
+            "--edit.control_seeds", "1", "--edit.others", "2",
+            "--trainer.accelerator", "cpu", "--trainer.devices", str(ranks), "--run_dir",
+        ]  # fmt: skip
+
+    def start(self, run: Path, *before: str) -> subprocess.Popen[str]:
+        """Its process; ``before`` stands before the script."""
+        return subprocess.Popen(
+            [sys.executable, *before, *self.arguments, str(run)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, run: Path) -> float:
+        """Seconds that it takes to its end."""
+        began = time.monotonic()
+        process = self.start(run)
+        _, err = process.communicate()
+        if process.returncode:
+            raise RuntimeError(err)
+        return time.monotonic() - began
+
+
+def same(run: Path, undisturbed: Path) -> bool:
+    """Whether both have the same files, and all tables the same rows in the same order."""
+    names = [sorted(path.name for path in folder.iterdir()) for folder in (run, undisturbed)]
+    return names[0] == names[1] and all(
+        pq.read_table(run / name).equals(pq.read_table(undisturbed / name))
+        for name in names[0]
+        if name.endswith(".parquet")
+    )
+
+
+def processes(main: int) -> list[int]:
+    """A study's process and the ranks that it has started."""
+    children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+    return [main, *map(int, children)]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def kill_one(process: subprocess.Popen[str]) -> float:
+    """Kill one of a study's processes; seconds until all have ended."""
+    ranks = processes(process.pid)
+    os.kill(random.choice(ranks), signal.SIGKILL)
+    began = time.monotonic()
+    while any(map(alive, ranks)):
+        time.sleep(0.05)
+        if time.monotonic() - began > 600:
+            raise RuntimeError(f"processes {ranks} still hang 10 minutes after one was killed")
+    process.communicate()
+    return time.monotonic() - began
+
+
+def killed_at_random(studies: Studies, folder: Path, kills: int) -> dict[str, Any]:
+    """A row: how often, how much was done then, and whether all studies ended the same."""
+    whole = studies.finish(folder / "undisturbed")
+    done: list[int] = []
+    waits: list[float] = []
+    runs = []
+    while len(done) < kills:
+        run = folder / f"run{len(runs)}"
+        runs.append(run)
+        while len(done) < kills:
+            process = studies.start(run)
+            try:
+                process.wait(random.uniform(0.2, 1) * whole)
+                break  # it was quicker
+            except subprocess.TimeoutExpired:
+                waits.append(kill_one(process))
+                done.append(len(list(run.glob("parts/[0-9]*[0-9]"))))
+        studies.finish(run)
+    return {
+        "killed": f"at {len(done)} random moments",
+        "studies": len(runs),
+        "packs on disk then": f"{min(done)} to {max(done)}",
+        "seconds until all ranks ended": max(waits),
+        "all tables the same": all(same(run, folder / "undisturbed") for run in runs),
+    }
+
+
+def killed_in(stage: str, studies: Studies, folder: Path) -> dict[str, Any]:
+    """The same for a process that kills itself in a stage."""
+    run = folder / stage.replace(" ", "_")
+    module, name, calls = STAGES[stage]
+    process = studies.start(run, "-c", KILLING, module, name, str(calls))
+    _, err = process.communicate()
+    if process.returncode != -signal.SIGKILL:
+        raise RuntimeError(f"{stage}: not killed, exit code {process.returncode}: {err}")
+    done = len(list(run.glob("parts/[0-9]*[0-9]")))
+    studies.finish(run)
+    return {
+        "killed": f"in {stage}",
+        "studies": 1,
+        "packs on disk then": str(done),
+        "seconds until all ranks ended": 0.0,
+        "all tables the same": same(run, folder / "undisturbed"),
+    }
+
+
+def main() -> None:
+    """Kill, go on, compare."""
+    parser = arguments(__doc__)
+    parser.add_argument("--groups", type=int, default=500)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    shape = "embedded"
+    if options.quick:
+        shape, options.groups, options.kills = "tiny", 24, 1
+    random.seed(options.seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        studies = Studies(folder, options.groups, shape, options.ranks)
+        rows = [killed_at_random(studies, folder, options.kills)]
+        cell = f"{shape}, {options.groups} groups, {options.ranks} ranks"
+        keep("killed", cell, rows, options.quick, seed=options.seed)
+    if options.ranks == 1:
+        few = min(options.groups, FEW_GROUPS)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            studies = Studies(folder, few, shape, 1)
+            studies.finish(folder / "undisturbed")
+            stages = ["joining"] if options.quick else list(STAGES)
+            found = [killed_in(stage, studies, folder) for stage in stages]
+        keep("killed", f"{shape}, {few} groups, in each stage", found, options.quick)
+        rows += found
+    if not all(row["all tables the same"] for row in rows):
+        sys.exit("a study that was killed ended otherwise")
+
+
+if __name__ == "__main__":
+    main()

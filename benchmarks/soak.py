@@ -1,0 +1,88 @@
+"""Resident memory of one long study at a tenth of its packs, at half and before its end.
+
+    python benchmarks/soak.py [--groups 3000]
+
+It is read from outside, once a second, while the study runs; "rest" is the median of all readings
+from there on over that of the readings around a tenth.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from killed import STUDY
+from setting import arguments, keep
+from study import write_encoder, write_prompts
+
+
+def resident_mib(pid: int) -> float | None:
+    """Of a process; None where it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    lines = [line for line in status.splitlines() if line.startswith("VmRSS")]
+    return int(lines[0].split()[1]) / 1024 if lines else None
+
+
+def readings(command: list[str], parts: Path) -> list[tuple[int, float]]:
+    """Packs on disk and resident memory, once a second, of a study to its end."""
+    found = []
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None:
+        resident = resident_mib(process.pid)
+        if resident is not None and parts.is_dir():
+            found.append((len(list(parts.glob("[0-9]*[0-9]"))), resident))
+        time.sleep(1 if len(found) > 2 else 0.1)
+    if process.returncode:
+        assert process.stderr is not None
+        raise RuntimeError(process.stderr.read())
+    return found
+
+
+def main() -> None:
+    """Run, read, keep."""
+    parser = arguments(__doc__)
+    parser.add_argument("--groups", type=int, default=3000)
+    options = parser.parse_args()
+    shape = "embedded"
+    if options.quick:
+        shape, options.groups = "tiny", 100
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_encoder(folder / "encoder", shape)
+        write_prompts(folder / "prompts.jsonl", shape, options.groups, 12)
+        command = [
+            sys.executable, str(STUDY), "--model.encoder", str(folder / "encoder"),
+            "--data", "JsonlPrompts", "--data.path", str(folder / "prompts.jsonl"),
+            "--run_dir", str(folder / "run"),
+        ]  # fmt: skip
+        found = readings(command, folder / "run" / "parts")
+    most = max(packs for packs, _ in found)
+    rows = []
+    for share in (0.1, 0.5, 0.9):
+        around = [mib for packs, mib in found if abs(packs / most - share) <= 0.05]
+        rest = [mib for packs, mib in found if packs / most >= share]
+        if around and rest:
+            first = rows[0]["resident_mib"] if rows else statistics.median(around)
+            rows.append(
+                {
+                    "packs": f"{share:.0%} of {most}",
+                    "groups": options.groups,
+                    "resident_mib": statistics.median(around),
+                    "times_a_tenth": statistics.median(around) / first,
+                    "rest_over_a_tenth": statistics.median(rest) / first,
+                }
+            )
+    keep("soak", f"{shape}, {options.groups} groups", rows, options.quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Parts of a run folder against its study's plan: every prompt once, and nothing besides."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kn_lightning.errors import InputError
+
+RECORD = "pack.json"
+"""File of a part: ``seconds`` by stage, and ``sha256`` of its other files by name."""
+
+
+def digest(path: Path) -> str:
+    """Of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_parts(parts: Path, plan: Sequence[Sequence[str]]) -> None:
+    """Raise InputError unless all that lies there was written there for this plan, and is whole.
+
+    Args:
+        parts: folder with one folder a pack, by its number.
+        plan: of each pack, the ids of its prompts in order.
+    """
+    for part in sorted(parts.iterdir()):
+        known = part.name.isdigit() and part.is_dir() and int(part.name) < len(plan)
+        fault = _fault(part, plan[int(part.name)]) if known else "is none of this study's"
+        if fault is not None:
+            remedy = "delete it to have that pack computed again" if known else "move it elsewhere"
+            raise InputError(f"{part} {fault}; {remedy}, then run the same command")
+
+
+def _fault(part: Path, prompt_ids: Sequence[str]) -> str | None:
+    try:
+        record = json.loads((part / RECORD).read_text(encoding="utf-8"))
+        there = {file.name: digest(file) for file in part.iterdir() if file.name != RECORD}
+        if there != record["sha256"]:
+            names = sorted(
+                {name for name, _ in there.items() ^ record["sha256"].items()},
+            )
+            return f"is torn: {', '.join(names)} is not as it was written"
+        found = pq.read_table(part / "prompts.parquet", columns=["prompt_id", "concept"])
+        if found["prompt_id"].to_pylist() != list(prompt_ids):
+            return "holds other prompts than this study has there"
+        return next(filter(None, (_orphan(part / name, found) for name in sorted(there))), None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"is torn ({' '.join(str(error).split())})"
+
+
+def _orphan(path: Path, prompts: pa.Table) -> str | None:
+    """What is said of a table with a row of a prompt, or a concept, that its pack doesn't have."""
+    names = pq.read_schema(path).names
+    if "prompt_kind" in names:
+        return None  # edits are measured on prompts, and lent to concepts, of other packs, too
+    key = "concept" if "concept" in names else "prompt_id"
+    keys = set(pq.read_table(path, columns=[key])[key].unique().to_pylist())
+    orphans = sorted(keys - set(prompts[key].to_pylist()))
+    return f"has rows of {orphans[0]!r} in {path.name}, which is not in it" if orphans else None

@@ -1,0 +1,138 @@
+"""What lies among a run's parts is theirs and whole, or it is reported and never read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from kn_lightning.census import RECORD
+from kn_lightning.errors import InputError
+from kn_lightning.run_folder import RunFolder
+from kn_lightning.schema import SKIPPED_TABLE
+
+PLAN = [["kitten/0", "kitten/1"], ["puppy/0"]]
+
+
+def write(folder: RunFolder, number: int, ids: list[str], coarse: str, concept: str) -> None:
+    """A part with one row of coarse neurons, and one of knowledge neurons."""
+    tables = {
+        "prompts": pa.table({"prompt_id": ids, "concept": [i.split("/")[0] for i in ids]}),
+        "coarse": pa.table({"prompt_id": [coarse], "layer": [0]}),
+        "neurons": pa.table({"concept": [concept], "layer": [0]}),
+        # Of another pack's prompt: that is no fault.
+        "edits": pa.table({"concept": ["wool"], "prompt_id": ["wool/0"], "prompt_kind": ["other"]}),
+    }
+    folder.write_part(number, tables, {"total": 1.0})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """An open run with both packs."""
+    made = RunFolder(tmp_path / "run")
+    empty = pa.Table.from_pylist([], schema=SKIPPED_TABLE)
+    made.open({}, {}, empty, {"model.rule": "adaptive"})
+    write(made, 0, PLAN[0], "kitten/1", "kitten")
+    write(made, 1, PLAN[1], "puppy/0", "puppy")
+    return made
+
+
+def test_parts_as_they_were_written_pass(folder: RunFolder) -> None:
+    folder.check(PLAN)
+
+
+def _cut(part: Path) -> None:
+    content = (part / "coarse.parquet").read_bytes()
+    (part / "coarse.parquet").write_bytes(content[: len(content) // 2])
+
+
+def _changed(part: Path) -> None:
+    content = bytearray((part / "neurons.parquet").read_bytes())
+    content[20] ^= 1
+    (part / "neurons.parquet").write_bytes(content)
+
+
+def _lost(part: Path) -> None:
+    (part / "coarse.parquet").unlink()
+
+
+def _added(part: Path) -> None:
+    (part / "notes.txt").write_text("mine")
+
+
+def _without_record(part: Path) -> None:
+    (part / RECORD).unlink()
+
+
+def _with_half_a_record(part: Path) -> None:
+    (part / RECORD).write_text('{"seconds"')
+
+
+def _with_anothers_record(part: Path) -> None:
+    (part / RECORD).write_text(json.dumps([1]))
+
+
+def _copied_from_another(part: Path) -> None:
+    shutil.rmtree(part)
+    shutil.copytree(part.with_name("000001"), part)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_cut, "torn: coarse.parquet is not as it was written"),
+        (_changed, "torn: neurons.parquet is not"),
+        (_lost, "torn: coarse.parquet is not"),
+        (_added, "torn: notes.txt is not"),
+        (_without_record, "torn"),
+        (_with_half_a_record, "torn"),
+        (_with_anothers_record, "torn"),
+        (_copied_from_another, "holds other prompts"),
+    ],
+)
+def test_part_that_is_not_as_it_was_written_is_named_with_the_remedy(
+    folder: RunFolder, spoil: Callable[[Path], None], said: str
+) -> None:
+    part = folder.parts / "000000"
+    spoil(part)
+    with pytest.raises(InputError) as caught:
+        folder.check(PLAN)
+    assert str(caught.value).startswith(f"{part} ")
+    assert said in str(caught.value)
+    assert "delete it" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["000002", "photos", "000000.old"])
+def test_what_is_no_part_of_the_study_is_named_and_not_read(folder: RunFolder, name: str) -> None:
+    (folder.parts / name).mkdir()
+    with pytest.raises(InputError, match=f"{name} is none of this study's; move it elsewhere"):
+        folder.check(PLAN)
+
+
+@pytest.mark.parametrize(
+    ("coarse", "concept", "orphan"),
+    [("kitten/7", "kitten", "kitten/7"), ("kitten/0", "wool", "wool")],
+)
+def test_rows_without_their_prompt_or_concept_are_orphans(
+    folder: RunFolder, coarse: str, concept: str, orphan: str
+) -> None:
+    shutil.rmtree(folder.parts / "000000")
+    write(folder, 0, PLAN[0], coarse, concept)
+    with pytest.raises(InputError, match=f"rows of '{orphan}'"):
+        folder.check(PLAN)
+
+
+def test_part_that_another_rank_has_written_meanwhile_is_kept(folder: RunFolder) -> None:
+    write(folder, 1, PLAN[1], "puppy/0", "puppy")
+    folder.check(PLAN)
+
+
+def test_what_killed_ranks_left_is_removed_on_opening(folder: RunFolder) -> None:
+    (folder.parts / "000001.77.tmp").mkdir()
+    empty = pa.Table.from_pylist([], schema=SKIPPED_TABLE)
+    folder.open({}, {}, empty, {"model.rule": "adaptive"})
+    folder.check(PLAN)

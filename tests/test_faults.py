@@ -1,0 +1,127 @@
+"""What fails outside ends a study in one line, and the same command then ends like undisturbed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from callbacks.commands import Finished, analyze, command, no_report, table
+from test_stopping import STUDY, at_pack
+
+from kn_lightning import files, module
+from kn_lightning.run_folder import RunFolder
+from kn_lightning.schema import TABLES
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study, run in one go."""
+    return analyze(tmp_path_factory.mktemp("undisturbed") / "run", *STUDY)
+
+
+def only_line(done: Finished, code: int) -> str:
+    """What a command says of its end."""
+    assert done.code == code, done.err
+    assert "Traceback" not in done.err
+    (line,) = (line for line in done.err.splitlines() if line.startswith("error: "))
+    return line
+
+
+def test_disk_that_takes_no_more_ends_in_one_line_and_the_study_goes_on(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, before = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
+    with monkeypatch.context() as patch, no_report():
+        # A real refusal by the system, half way through a file.
+        limit = (1000, before[1])
+        at_pack(2, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit), patch)
+        try:
+            done = command("analyze.py", *STUDY, "--run_dir", run)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    line = only_line(done, 1)
+    assert "File too large" in line
+    assert "the same command goes on" in line
+    assert RunFolder(run).finished_packs() == {0, 1}
+    analyze(run, *STUDY)
+    for name in (*TABLES, "skipped"):
+        assert table(run, name) == table(undisturbed, name), name
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO])
+def test_folder_that_cannot_be_written_to_is_said_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refused(source: Path, target: Path) -> None:
+        raise OSError(code, os.strerror(code), str(target))
+
+    run = tmp_path / "run"
+    monkeypatch.setattr(files.os, "replace", refused)
+    line = only_line(command("analyze.py", *STUDY, "--run_dir", run), 1)
+    assert os.strerror(code) in line
+    assert str(run / "environment.json") in line
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB."), MemoryError("2 GiB")]
+)
+def test_memory_that_never_suffices_is_said_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def attribute_encoded(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "attribute_encoded", attribute_encoded)
+    line = only_line(command("analyze.py", *STUDY, "--run_dir", tmp_path / "run"), 1)
+    assert "out of memory" in line
+    assert "--trainer.precision bf16-mixed" in line
+
+
+def test_attribution_without_a_value_names_its_prompt_and_writes_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original: Callable[..., Any] = module.attribute_encoded
+
+    def overflowing(*arguments: Any) -> Any:
+        found = original(*arguments)
+        residual = found.residual.clone()
+        residual[3, 1] = torch.nan
+        return replace(found, residual=residual)
+
+    monkeypatch.setattr(module, "attribute_encoded", overflowing)
+    run = tmp_path / "run"
+    line = only_line(command("analyze.py", *STUDY, "--run_dir", run), 2)
+    assert "/3 " in line
+    assert "NaN or infinite under trainer.precision 32-true" in line
+    assert RunFolder(run).finished_packs() == frozenset()
+
+
+def test_overwriting_must_be_asked_for_and_leaves_other_files(tmp_path: Path) -> None:
+    run = analyze(tmp_path / "run", "--data.max_groups", 1, "--edit.control_seeds", 2)
+    (run / "notes.txt").write_text("mine")
+    new = ("--data.max_groups", 1, "--edit.control_seeds", 1, "--run_dir", run)
+    with no_report():
+        assert "--overwrite true" in only_line(command("analyze.py", *new), 2)
+        assert len({row["prompt_id"] for row in table(run, "prompts")}) == 12
+        kept = table(run, "edits")
+        done = command("analyze.py", *new, "--overwrite", "true")
+    # A folder with a file of the user's is no longer a free one.
+    assert "notes.txt" in only_line(done, 2)
+    assert table(run, "edits") == kept
+    (run / "notes.txt").unlink()
+    analyze(run, *new[:-2], "--overwrite", "true")
+    assert len(table(run, "edits")) < len(kept)
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/run", "memory://run"])
+def test_address_as_run_folder_is_refused_not_made_a_folder(tmp_path: Path, address: str) -> None:
+    done = command("analyze.py", *STUDY, "--run_dir", address, cwd=tmp_path)
+    assert "give a folder, not an address" in only_line(done, 2)
+    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+import traceback
 import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator
@@ -18,8 +19,14 @@ _SAID = (InputError, ArgumentError, ModuleNotFoundError)
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Run a script's command: bad input, or a missing package, is one line and exit code 2."""
+    """Run a script's command: bad input, or a missing package, is one line and exit code 2.
+
+    With ``--debug`` among the arguments the traceback stands before that line.
+    """
     _quieten()
+    debug = "--debug" in sys.argv[1:]
+    if debug:
+        sys.argv.remove("--debug")  # no flag of any of the parsers
     try:
         command()
     except (ValueError, ArgumentError, ModuleNotFoundError) as error:
@@ -29,6 +36,8 @@ def run_command(command: Callable[[], None]) -> None:
             cause = cause.__cause__
         if cause is None:
             raise
+        if debug:
+            traceback.print_exc()
         sys.stderr.write(f"error: {' '.join(str(cause).split())}\n")
         sys.exit(2)
 

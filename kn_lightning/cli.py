@@ -154,6 +154,7 @@ class TrainCLI(_ScriptCLI):
 def _subclasses(kind: type) -> list[type]:
     """All of them that can be made, at any depth."""
     found: list[type] = []
+    own: type
     for own in kind.__subclasses__():
         found += [] if inspect.isabstract(own) else [own]
         found += _subclasses(own)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import re
 import sys
+from argparse import ArgumentError
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -26,6 +29,7 @@ from kn_lightning.data.modules import MaskedSentences, PromptGroups
 from kn_lightning.environment import study_settings
 from kn_lightning.errors import InputError
 from kn_lightning.module import MaskedLanguageModel
+from kn_lightning.parsing import read_configs, refusal
 from kn_lightning.report.language import ENGLISH, check_language, languages
 from kn_lightning.run_folder import RunFolder
 
@@ -38,6 +42,7 @@ class _ScriptCLI(LightningCLI):
     """What both scripts share: one module, any data class of a kind, defaults from ``configs/``."""
 
     def __init__(self, data: type[MaskedSentences], defaults: str) -> None:
+        self._sources = {kind.__name__: kind for kind in _subclasses(data)}
         super().__init__(
             MaskedLanguageModel,
             data,
@@ -50,9 +55,30 @@ class _ScriptCLI(LightningCLI):
                 "default_config_files": [str(_CONFIGS / defaults)],
                 # Raised, not printed after pages of usage: run_command says them in one line.
                 "exit_on_error": False,
-                "description": self.__doc__,
+                "description": f"{self.__doc__} With --debug an error has its traceback.",
             },
         )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses; what is wrong with flags or config files is said in a line of our own."""
+        arguments = sys.argv[1:]
+        configs = read_configs(arguments)
+        try:
+            super().parse_arguments(parser, args)
+        except (ArgumentError, ValueError, TypeError, RecursionError) as error:
+            raise refusal(
+                str(error),
+                arguments,
+                configs,
+                _keys(parser, self._sources),
+                {"data": self._sources},
+            ) from error
+
+    def _set_seed(self) -> None:
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise InputError(f"seed_everything {self.config.seed_everything}: {error}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, or what is wrong with its settings as bad input."""
@@ -61,7 +87,13 @@ class _ScriptCLI(LightningCLI):
         except (MisconfigurationException, ValueError, TypeError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"trainer: {error}") from error
+            # Lightning's words name the setting, and not always its value.
+            named = [
+                f"trainer.{key} {value}: "
+                for key, value in self.config.trainer.items()
+                if value not in (None, "auto") and re.search(rf"\b{key}\b", str(error))
+            ]
+            raise InputError(f"{''.join(named) or 'trainer: '}{error}") from error
 
 
 class AnalyzeCLI(_ScriptCLI):
@@ -135,6 +167,29 @@ def _check_is_local(run_dir: Path | None) -> None:
             f"run_dir {run_dir}: give a folder, not an address: no file of {scheme[0]} moves"
             " into place at once; mount it, or copy the finished folder there"
         )
+
+
+def _subclasses(kind: type) -> list[type]:
+    """All of them that can be made, at any depth."""
+    found: list[type] = []
+    own: type
+    for own in kind.__subclasses__():
+        found += [] if inspect.isabstract(own) else [own]
+        found += _subclasses(own)
+    return found
+
+
+def _keys(parser: ArgumentParser, sources: dict[str, type]) -> set[str]:
+    """The keys of all flags, those of the data's classes included."""
+    flags = {flag for action in parser._actions for flag in action.option_strings}
+    own = {
+        f"data.{name}"
+        for kind in sources.values()
+        for base in kind.__mro__
+        for name in inspect.signature(base.__init__).parameters  # type: ignore[misc]
+        if name not in ("self", "args", "kwargs")
+    }
+    return own | {flag[2:] for flag in flags if flag.startswith("--") and not flag.endswith("+")}
 
 
 def _default_run_dir(config: dict[str, Any]) -> Path:

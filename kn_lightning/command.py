@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+import traceback
 import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator
@@ -23,8 +24,13 @@ def run_command(command: Callable[[], None]) -> None:
 
     Exit codes: 2 for bad input or a missing package, 1 for a disk that can't be written to or
     memory that doesn't suffice, 128 + its number for a signal.
+
+    With ``--debug`` among the arguments the traceback stands before that line.
     """
     _quieten()
+    debug = "--debug" in sys.argv[1:]
+    if debug:
+        sys.argv.remove("--debug")  # no flag of any of the parsers
     try:
         command()
     except (ValueError, ArgumentError, ModuleNotFoundError) as error:
@@ -34,22 +40,24 @@ def run_command(command: Callable[[], None]) -> None:
             cause = cause.__cause__
         if cause is None:
             raise
-        _end(f"error: {cause}", 2)
+        _end(f"error: {cause}", 2, debug)
     except Stopped as stopped:
-        _end(str(stopped), stopped.code)
+        _end(str(stopped), stopped.code, debug)
     except KeyboardInterrupt:
-        _end("stopped by Ctrl+C; the same command goes on behind what is finished", 130)
+        _end("stopped by Ctrl+C; the same command goes on behind what is finished", 130, debug)
     except OSError as error:
-        _end(f"error: {error}; put that right, and the same command goes on", 1)
+        _end(f"error: {error}; put that right, and the same command goes on", 1, debug)
     except (RuntimeError, MemoryError) as error:
         from kn_lightning.budget import out_of_memory
 
         if not out_of_memory(error):
             raise
-        _end(f"error: out of memory ({error}); {_MORE_MEMORY}", 1)
+        _end(f"error: out of memory ({error}); {_MORE_MEMORY}", 1, debug)
 
 
-def _end(message: str, code: int) -> None:
+def _end(message: str, code: int, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
     sys.stderr.write(f"{' '.join(message.split())}\n")
     sys.exit(code)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class InputError(ValueError):
@@ -20,3 +22,11 @@ class Stopped(Exception):
     def __init__(self, number: signal.Signals, message: str) -> None:
         super().__init__(message)
         self.code = 128 + number
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``" (did you mean X?)"`` with the known name that is most like it, or nothing."""
+    names = sorted(known)
+    same = [one for one in names if one.rpartition(".")[2] == name]
+    match = same[:1] or get_close_matches(name, names, n=1)
+    return f" (did you mean {match[0]}?)" if match else ""

@@ -74,12 +74,19 @@ class MaskedLanguageModel(LightningModule):
         warmup_steps: int = 0,
     ) -> None:
         super().__init__()
-        self.settings = AttributionSettings(
-            rule, nodes, tolerance, path, candidates, row_tokens, attribution, tuple(compare)
-        )
+        try:
+            self.settings = AttributionSettings(
+                rule, nodes, tolerance, path, candidates, row_tokens, attribution, tuple(compare)
+            )
+        except InputError as error:
+            raise InputError(f"model: {error}") from error
         self.several = takes_several(answers)
         if not (0 < learning_rate < float("inf")):
             raise InputError(f"model.learning_rate {learning_rate}: give a positive number")
+        if not (0 <= weight_decay < float("inf")):
+            raise InputError(f"model.weight_decay {weight_decay}: give 0 or more")
+        if warmup_steps < 0:
+            raise InputError(f"model.warmup_steps {warmup_steps}: give 0 or more")
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.warmup_steps = warmup_steps

@@ -98,7 +98,7 @@ def _object(path: Path, flag: str) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{flag} {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{flag} {path}: not JSON ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{flag} {path}: {type(content).__name__} instead of a JSON object")

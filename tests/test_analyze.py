@@ -255,60 +255,6 @@ def test_every_quadrature_rule_is_a_flag() -> None:
         assert rule in line
 
 
-BAD = {
-    "unknown rule": (["--model.rule", "simpson"], ["simpson", "adaptive"]),
-    "nodes with adaptive": (["--model.nodes", 7], ["7", "adaptive"]),
-    "no nodes": (["--model.rule", "linspace", "--model.nodes", 0], ["linspace", "0"]),
-    "tolerance": (["--model.tolerance", -1], ["tolerance", "-1"]),
-    "unknown path": (["--model.path", "head"], ["head", "layer", "neuron"]),
-    "no data file": (["--data", "JsonlPrompts", "--data.path", "none.jsonl"], ["none.jsonl"]),
-    "no data path": (["--data", "JsonlPrompts"], ["path"]),
-    "bad line": (
-        ["--data", "JsonlPrompts", "--data.path", "{bad}"],
-        ["{bad}, line 2", "sheep without a mask"],
-    ),
-    "no model folder": (["--model.encoder", "./none/encoder"], ["./none/encoder", "no such"]),
-    "threshold": (["--refine.threshold", 2], ["refine.threshold", "2"]),
-    "share": (["--refine.share", 0], ["refine.share", "0"]),
-    "holdout": (["--edit.holdout", 1], ["edit.holdout", "1"]),
-    "negative others": (["--edit.others", -3], ["edit.others", "-3"]),
-    "same factor twice": (["--edit.factors", "[0,0]"], ["edit.factors", "0"]),
-    "negative max_groups": (["--data.max_groups", -1], ["max_groups", "-1"]),
-    "max_groups no number": (["--data.max_groups", "six"], ["max_groups", "six"]),
-    "unknown concept": (["--data.concepts", "[kitten, qwerty]"], ["data.concepts", "qwerty"]),
-    "unknown flag": (["--no.such", 3], ["--no.such"]),
-    "unknown data class": (["--data", "NoSuchPrompts"], ["NoSuchPrompts"]),
-    "text to train on": (["--data", "TextLines", "--data.path", "{bad}"], ["TextLines"]),
-    "no config": (["--config", "none.yaml"], ["none.yaml"]),
-    "unknown key": (["--config", "{key}"], ["threshhold"]),
-    "unknown precision": (["--trainer.precision", "12-true"], ["12-true"]),
-    "inference mode": (["--trainer.inference_mode", "true"], ["inference_mode"]),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_with_the_value_and_writes_nothing(case: str, tmp_path: Path) -> None:
-    bad = tmp_path / "bad.jsonl"
-    good = '{"concept": "lamb", "prompts": ["[MASK] is a young sheep."]}\n'
-    bad.write_text(good + '{"concept": "sheep", "prompts": ["sheep without a mask"]}\n')
-    key = tmp_path / "key.yaml"
-    key.write_text("refine: {threshhold: 0.3}\n")
-    places = {"{bad}": str(bad), "{key}": str(key)}
-
-    def filled(text: object) -> str:
-        words = str(text)
-        for mark, place in places.items():
-            words = words.replace(mark, place)
-        return words
-
-    arguments, words = BAD[case]
-    before = sorted(tmp_path.rglob("*"))
-    run = tmp_path / "run"
-    done = command("analyze.py", *map(filled, arguments), "--run_dir", run, cwd=tmp_path)
-    refused(done, *map(filled, words))
-    assert sorted(tmp_path.rglob("*")) == before
-
-
 def test_folder_of_another_study_is_refused_with_the_differing_keys(run_dir: Path) -> None:
     before = {path: path.read_bytes() for path in run_dir.iterdir() if path.is_file()}
     settings = ("--refine.threshold", 0.3, "--edit.others", 2)
@@ -630,13 +576,8 @@ def test_unrelated_prompts_are_the_datas_own_even_beyond_the_groups_asked_for(
     assert environment["study"]["unrelated"] == "london"
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [["--trainer.accelerator", "gpu"], ["--trainer.strategy", "foo"], ["--trainer.devices", 0]],
-)
-def test_trainer_settings_that_cannot_be_are_one_line(flags: list[object], tmp_path: Path) -> None:
-    done = command("analyze.py", *flags, "--run_dir", tmp_path / "run")
-    assert done.code == 2
-    (line,) = done.err.strip().splitlines()
-    assert line.startswith("error: ")
+def test_gpu_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with mock.patch("torch.cuda.device_count", return_value=0):
+        flags = ("--trainer.accelerator", "gpu", "--run_dir", tmp_path / "run")
+        refused(command("analyze.py", *flags), "gpu")
     assert not (tmp_path / "run").exists()

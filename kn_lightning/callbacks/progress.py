@@ -9,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
 
 
@@ -20,6 +21,8 @@ class ProgressCallback(Callback):
     """
 
     def __init__(self, interval: float = 20.0) -> None:
+        if not interval >= 0:
+            raise InputError(f"progress.interval {interval}: give seconds, 0 or more")
         self.interval = interval
         self._bar: Progress | None = None
         self._done = 0

@@ -33,13 +33,17 @@ def read_csv(path: Path) -> Iterator[PromptGroup]:
                 if any(field.strip() for field in row):
                     yield _group(row, columns, f"{path}, line {rows.line_num}")
     except csv.Error as error:
-        raise InputError(f"{path}, line {rows.line_num}: {error}") from error
+        raise InputError(
+            f"{path}, line {rows.line_num}: {error}; quote fields as spreadsheets do"
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from error
     except OSError as error:
-        raise InputError(f"data.path {path}: {error.strerror or error}") from error
+        raise InputError(
+            f"data.path {path}: {error.strerror or error}; give a CSV or TSV file"
+        ) from error
 
 
 def _check_columns(columns: list[str], path: Path) -> None:
@@ -60,7 +64,7 @@ def _group(row: list[str], columns: list[str], place: str) -> PromptGroup:
     fields = dict(zip(columns, map(str.strip, row), strict=False))
     relation = fields.get("relation") or None
     if not fields.get("concept"):
-        raise InputError(f"{place}: the concept is missing")
+        raise InputError(f"{place}: the concept is missing; fill its column in")
     prompts = [fields.get("prompt", "")]
     negated = [fields["negated"]] if fields.get("negated") else []
     for text in prompts + negated:

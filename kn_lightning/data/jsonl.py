@@ -27,7 +27,9 @@ def read_jsonl(path: Path) -> Iterator[PromptGroup]:
             for record, place in json_objects(lines, path):
                 yield _group(record, place)
     except OSError as error:
-        raise InputError(f"data.path {path}: {error.strerror or error}") from error
+        raise InputError(
+            f"data.path {path}: {error.strerror or error}; give a file of JSON lines"
+        ) from error
 
 
 def json_objects(lines: Iterable[bytes], source: object) -> Iterator[tuple[dict[str, Any], str]]:
@@ -48,12 +50,17 @@ def _object(line: bytes, place: str) -> dict[str, Any]:
         record = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{place}: not UTF-8 text ({error.reason} at byte {error.start})"
+            f"{place}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from error
     except json.JSONDecodeError as error:
-        raise InputError(f"{place}: not JSON ({error.msg} at column {error.colno})") from error
+        what = f"{error.msg} at column {error.colno}"
+        raise InputError(f"{place}: not JSON ({what}); write one whole object a line") from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 1,000 brackets
+        raise InputError(f"{place}: not JSON that can be read ({error})") from error
     if not isinstance(record, dict):
-        raise InputError(f"{place}: {type(record).__name__} instead of a JSON object")
+        raise InputError(
+            f"{place}: {type(record).__name__} instead of a JSON object; write one object a line"
+        )
     return record
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from kn_lightning.data import part_of_speech
 from kn_lightning.data.masking import ConceptMasking, MaskedPrompts, RandomMasking
 from kn_lightning.data.study import Pack, Study, dealt_packs, make_study, merged_groups
-from kn_lightning.errors import InputError
+from kn_lightning.errors import InputError, nearest
 from kn_lightning.schema import EncodedPrompt, PromptGroup, Skipped
 
 if TYPE_CHECKING:
@@ -105,6 +105,12 @@ class PromptGroups(MaskedSentences):
         :class:`~kn_lightning.schema.Skipped` is a row of ``skipped.parquet``.
         """
 
+    @property
+    def source(self) -> str:
+        """The class, and its file or folder where it has one, for messages."""
+        path = getattr(self, "path", None)
+        return type(self).__name__ + ("" if path is None else f" {path}")
+
     def origin(self) -> dict[str, Any]:
         """Where the data come from, as ``environment.json`` keeps it: address, hash, …."""
         return {}
@@ -121,14 +127,16 @@ class PromptGroups(MaskedSentences):
         if self.concepts is not None:
             missing = sorted(set(self.concepts) - {group.concept for group in groups})
             if missing:
+                hint = nearest(missing[0], [group.concept for group in groups])
                 raise InputError(
                     f"data.concepts: {', '.join(missing)}: not among the data's concepts"
+                    f"{hint}; leave it out"
                 )
             groups = [group for group in groups if group.concept in set(self.concepts)]
             excluded = [skip for skip in excluded if skip.concept in set(self.concepts)]
         if not groups:
             why = _most_frequent_reason(excluded)
-            raise InputError(f"{type(self).__name__}: the source has no prompt group{why}")
+            raise InputError(f"{self.source}: no prompt group{why}; give a source that has one")
         groups = groups[: self.max_groups]
         kept = {group.concept for group in groups}
         beyond = [group for group in everything if group.concept not in kept]
@@ -155,9 +163,12 @@ class PromptGroups(MaskedSentences):
             groups, beyond, excluded = self._selection
             wants_tags = stage == "predict" and self._wants_tags()
             tagger = part_of_speech.load_tagger() if wants_tags else None
-            self.study = make_study(
-                self.encoder, groups, self.pack_tokens, beyond, excluded, tagger, self.several
-            )
+            try:
+                self.study = make_study(
+                    self.encoder, groups, self.pack_tokens, beyond, excluded, tagger, self.several
+                )
+            except InputError as error:
+                raise InputError(f"{self.source}: {error}") from error
         if stage == "predict":
             return
         self._training, self._validation = [], []
@@ -248,11 +259,18 @@ class TextLines(MaskedSentences):
             raise InputError("TextLines holds no prompts to study: it is for train.py")
         try:
             lines = self.path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"data.path {self.path}: {error}") from error
+        except OSError as error:
+            raise InputError(
+                f"data.path {self.path}: {error.strerror or error}; give a file of text"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"data.path {self.path}: not UTF-8 text ({error.reason} at byte {error.start});"
+                " save it as UTF-8"
+            ) from error
         lines = [line for line in map(str.strip, lines) if line]
         if not lines:
-            raise InputError(f"data.path {self.path}: no line of text")
+            raise InputError(f"data.path {self.path}: no line of text; give one a sentence")
         encoded = self.encoder.tokenizer(
             lines, truncation=True, max_length=self.encoder.max_tokens
         ).input_ids

@@ -64,7 +64,8 @@ class UnrelatedPrompts:
                 self.fixed, _ = encode_group(encoder, group, several)
         if self.fixed is None and name.casefold() != LONDON.concept:
             raise InputError(
-                f"edit.unrelated {name!r}: the data has no such concept that the encoder knows"
+                f"edit.unrelated {name!r}: the data has no such concept that the encoder knows;"
+                " name another, or give edit.unrelated_prompts"
             )
         self.name = groups[0].concept if self.fixed is None else self.fixed.concept
         """The concept whose prompts serve; all but that concept itself are measured on them."""

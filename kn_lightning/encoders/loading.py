@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from os.path import expanduser
 from pathlib import Path
@@ -96,7 +98,10 @@ def _check_together(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
     vocabulary = tokenizer.get_vocab()
     # Without its files transformers makes up an empty tokenizer instead of failing.
     if set(vocabulary) <= set(tokenizer.all_special_tokens):
-        raise InputError(f"{name}: its tokenizer has special tokens alone; are its files missing?")
+        raise InputError(
+            f"{name}: its tokenizer has special tokens alone; put its files, such as"
+            " tokenizer.json, into the folder"
+        )
     known, last = config.vocab_size, max(vocabulary.values())
     if last >= known:
         raise InputError(
@@ -110,7 +115,7 @@ def _check_together(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
 
 def _check_finite(model: PreTrainedModel, name: str) -> None:
     """Raise InputError for a weight that is no number: every result would be none."""
-    for weight, tensor in model.named_parameters():
+    for weight, tensor in model.state_dict().items():
         # A sum takes a fraction of the time of a look at each.
         if not tensor.sum().isfinite() and (bad := int((~tensor.isfinite()).sum())):
             raise InputError(
@@ -133,30 +138,71 @@ def _trial_run(model: PreTrainedModel, batch: TokenBatch, name: str) -> None:
 
 def _load_model(name: str, folder: str) -> PreTrainedModel:
     if name.startswith((".", "/", "~")) and not Path(folder).is_dir():
-        raise InputError(f"model.encoder {name}: no such folder")
-    transformers_logging.disable_progress_bar()
+        raise InputError(f"model.encoder {name}: no such folder; give a folder or a Hub id")
     model: PreTrainedModel
     try:
-        model, info = AutoModelForMaskedLM.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with _quiet():
+            model, info = AutoModelForMaskedLM.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # refused below, by their names
+                output_loading_info=True,
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"model.encoder {name}: not loadable as a masked LM with safetensors weights"
-            f" ({str(error).strip().splitlines()[0]})"
+            f" ({str(error).strip().splitlines()[0]}); {_advice(name, folder, str(error))}"
         ) from error
-    missing = sorted(info["missing_keys"])
+    missing, resized = sorted(info["missing_keys"]), sorted(info["mismatched_keys"])
     if missing:
         raise InputError(
             f"model.encoder {name}: its weights lack {len(missing)} tensors of"
             f" {type(model).__name__}, such as {missing[0]}; they would be random."
             " Give a checkpoint with a masked-LM head"
         )
+    if resized:
+        tensor, there, wanted = resized[0]
+        raise InputError(
+            f"model.encoder {name}: {tensor} is {list(there)} in its weights and {list(wanted)} by"
+            " its config.json; give the config that it was trained with"
+        )
     return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bars and reports: what is wrong with weights is said in one line."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+
+
+def _advice(name: str, folder: str, error: str) -> str:
+    """What to do where transformers can't load an encoder."""
+    local = Path(folder)
+    if local.is_file():
+        return "it is a file: give its folder"
+    if "custom code" in error or "trust_remote_code" in error:
+        return "code that comes with a model is never run: give one of transformers' architectures"
+    if "model.safetensors" in error and (not local.is_dir() or any(local.glob("*.bin"))):
+        target = name if local.is_dir() else name.rpartition("/")[2]
+        return (
+            "pickled weights can run any code: convert them where you trust them, with `python -c"
+            f' "from transformers import AutoModelForMaskedLM, AutoTokenizer; m = {name!r};'
+            f" t = {target!r};"
+            " AutoTokenizer.from_pretrained(m).save_pretrained(t);"
+            " AutoModelForMaskedLM.from_pretrained(m, use_safetensors=False).save_pretrained(t)"
+            f'"` and give {target}'
+        )
+    if not local.is_dir():
+        return "check the id and the network, or download it elsewhere and give its folder"
+    return "give a folder that save_pretrained of a masked LM has written, whole"
 
 
 def _load_tokenizer(name: str, folder: str) -> PreTrainedTokenizerBase:
@@ -166,6 +212,7 @@ def _load_tokenizer(name: str, folder: str) -> PreTrainedTokenizerBase:
         )
     except (OSError, ValueError) as error:
         raise InputError(
-            f"model.encoder {name}: no tokenizer there ({str(error).strip().splitlines()[0]})"
+            f"model.encoder {name}: no tokenizer there ({str(error).strip().splitlines()[0]});"
+            " put its files, such as tokenizer.json, into the folder"
         ) from error
     return tokenizer

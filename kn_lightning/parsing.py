@@ -1,0 +1,186 @@
+"""What jsonargparse says of flags and configs -> one line: key, value, place and remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kn_lightning.environment import flat_settings
+from kn_lightning.errors import InputError, nearest
+
+Configs = dict[Path, dict[str, Any]]
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number such as 0.5",
+    "bool": "true or false",
+    "str": "a text",
+    "NoneType": "null",
+    "List": "a list",
+    "list": "a list",
+}
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_FLAG = re.compile(r"argument --([\w.]+): expected")
+_REQUIRED = re.compile(r"the following arguments are required: ([\w.]+)")
+_UNKNOWN = re.compile(
+    r"(?:unrecognized arguments: |ambiguous option: |accept option '|Option '|Key ')([^\s']+)"
+)
+_GROUP = re.compile(r"Group '([\w.]+)'")
+_EXPECTED = re.compile(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\]|(List)\b)")
+_VALUE = re.compile(r"(?:Got value|Given value): (.+?)(?= - Expected| Given value|$)")
+_CLASS = re.compile(r"(?:Expected a dot import path string: |Import path | class_path )'?([\w.]+)")
+
+
+def read_configs(arguments: Sequence[str]) -> Configs:
+    """The config files that a command line names.
+
+    Raises:
+        InputError: one can't be read, is no YAML, or has no keys with values.
+    """
+    return {path: _config(path) for path in _named(arguments)}
+
+
+def _named(arguments: Sequence[str]) -> Iterator[Path]:
+    for number, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag in ("--config", "-c"):
+            yield from map(Path, [value] if equals else arguments[number + 1 : number + 2])
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"config {path}: {error.strerror}; give a YAML file") from error
+    except (ValueError, RecursionError) as error:  # ValueError: a date such as 2000-13-01, too
+        raise InputError(f"config {path}: no YAML in UTF-8 ({error})") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f", line {mark.line + 1}"
+        problem = getattr(error, "problem", None) or "a character that YAML doesn't have"
+        raise InputError(f"config {path}{place}: no YAML ({problem})") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(
+            f"config {path}: {str(content)!r:.60} instead of keys with values; write such as"
+            " 'refine: {share: 0.5}'"
+        )
+    return content
+
+
+def refusal(
+    message: str,
+    arguments: Sequence[str],
+    configs: Configs,
+    known: Iterable[str],
+    classes: Mapping[str, Iterable[str]],
+) -> InputError:
+    """The error that a user reads for what jsonargparse says.
+
+    Args:
+        message: its own, which may be a page.
+        arguments: the command line.
+        configs: what :func:`read_configs` gave.
+        known: keys of all flags, without dashes.
+        classes: names of the classes that a key takes.
+    """
+    text = " ".join(message.split())
+    key = ".".join(dict.fromkeys(_KEY.findall(text)))
+
+    def with_place(name: str) -> str:
+        return name + _place(name, arguments, configs)
+
+    for explain in (_unknown, _missing, _no_class, _no_value, _wrong_kind):
+        said = explain(text, key, arguments, list(known), classes, with_place)
+        if said is not None:
+            return InputError(said)
+    return InputError(f"{with_place(key)}: {text:.300}" if key else f"{text:.300}")
+
+
+_Known = Sequence[str]
+_Classes = Mapping[str, Iterable[str]]
+_Named = Callable[[str], str]
+
+
+def _unknown(
+    text: str, key: str, _: object, known: _Known, __: _Classes, named: _Named
+) -> str | None:
+    found = _UNKNOWN.search(text)
+    if found is None:
+        return None
+    word = found[1]
+    if text.startswith("unrecognized") and not word.startswith("-"):
+        return f"{word}: no flag takes it; write --NAME VALUE, and a list as [one,two]"
+    group = _GROUP.search(text)
+    parts = (key, "" if group is None else group[1], word.lstrip("-").partition("=")[0])
+    name = ".".join(filter(None, parts))
+    return f"{named(name)}: unknown{nearest(name, known)}; --help lists all"
+
+
+def _missing(
+    text: str, key: str, _: object, __: _Known, ___: _Classes, named: _Named
+) -> str | None:
+    found = _REQUIRED.search(text)
+    if found is None:
+        return None
+    name = f"{key}.{found[1]}".lstrip(".")
+    return f"{named(name)} is missing: give --{name} VALUE"
+
+
+def _no_class(
+    text: str, key: str, _: object, __: _Known, classes: _Classes, named: _Named
+) -> str | None:
+    found = _CLASS.search(text)
+    if found is None or key not in classes or "Parser key" in text[found.end() :]:
+        return None
+    names = sorted(classes[key])
+    return (
+        f"{named(key)} {found[1]}: no such class{nearest(found[1], names)};"
+        f" choose from {', '.join(names)}"
+    )
+
+
+def _no_value(
+    text: str, _: str, arguments: Sequence[str], __: _Known, ___: _Classes, named: _Named
+) -> str | None:
+    found = _FLAG.search(text)
+    if found is None:
+        return None
+    flag = f"--{found[1]}"
+    behind = [b for a, b in zip(arguments, arguments[1:], strict=False) if a == flag]
+    # argparse takes what begins with a dash and is no number for the next flag.
+    values = [value for value in behind if not value.startswith("--")]
+    example = f"{flag}={values[0]}" if values else f"{flag} VALUE"
+    return f"{named(found[1])}: no value; write {example}"
+
+
+def _wrong_kind(
+    text: str, key: str, _: object, __: _Known, ___: _Classes, named: _Named
+) -> str | None:
+    value = _VALUE.search(text)
+    kinds: dict[str, None] = {}
+    for name, choices, items in _EXPECTED.findall(text):
+        if choices:
+            kinds |= dict.fromkeys(choice.strip(" '\"") for choice in choices.split(","))
+        elif (name or items) in _KINDS:
+            kinds[_KINDS[name or items]] = None
+    if value is None or not kinds:
+        return None
+    # The section itself may be null, which helps nobody.
+    if len(kinds) > 1 and "." not in key:
+        kinds.pop("null", None)
+    return f"{named(key)} {value[1]!r:.60}: give {' or '.join(kinds)}"
+
+
+def _place(name: str, arguments: Sequence[str], configs: Configs) -> str:
+    """Which config file has the key, unless a flag of that name was given."""
+    if any(argument.partition("=")[0] == f"--{name}" for argument in arguments):
+        return ""
+    for path, content in configs.items():
+        keys = [key.replace(".init_args", "") for key in flat_settings(content)]
+        if any(key == name or key.startswith(f"{name}.") for key in keys):
+            return f" in {path}"
+    return ""

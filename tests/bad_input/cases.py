@@ -1,0 +1,309 @@
+"""Bad input of each kind: the command, and what its one line has to name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from unittest import mock
+
+from callbacks.commands import Finished, command
+
+from kn_lightning import load_encoder
+
+GOOD = '{"concept": "kitten", "prompts": ["[MASK] is a young cat."]}'
+
+
+# To check the embedded encoder anew for each case would take most of the time.
+_loaded = cache(load_encoder)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command that is refused.
+
+    Attributes:
+        section: of the page.
+        what: is wrong.
+        arguments: of ``analyze.py``, or of another script that they begin with.
+        words: that the message has: the value, the place, and the remedy.
+    """
+
+    section: str
+    what: str
+    arguments: str
+    words: tuple[str, ...]
+
+    @property
+    def command(self) -> list[str]:
+        """The script and its arguments."""
+        given = self.arguments.split(" ")
+        return given if given[0] == "train.py" else ["analyze.py", *given]
+
+
+def run(case: Case, folder: Path) -> Finished:
+    """The case's command, in the folder of the material, as on a machine without a network."""
+    script, *arguments = case.command
+    flags = "--run_dir" not in arguments and arguments[0].startswith("--")
+    if script == "analyze.py" and (flags or case.section == "Flags"):
+        arguments += ["--run_dir", "run"]
+    with (
+        mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", True),
+        # What is refused too late must not take a study's time.
+        mock.patch("kn_lightning.module.load_encoder", _loaded),
+        mock.patch("kn_lightning.module.attribute_encoded", side_effect=AssertionError),
+    ):
+        return command(script, *arguments, cwd=folder)
+
+
+def _jsonl(what: str, file: str, *words: str) -> Case:
+    return Case("JSONL", what, f"--data JsonlPrompts --data.path {file}", (file, *words))
+
+
+def _csv(what: str, file: str, *words: str) -> Case:
+    return Case("CSV", what, f"--data CsvPrompts --data.path {file}", (file, *words))
+
+
+def _encoder(what: str, folder: str, *words: str) -> Case:
+    return Case("Encoders", what, f"--model.encoder {folder}", (folder, *words))
+
+
+def _number(flag: str, value: str, *words: str) -> Case:
+    name, what = flag.removeprefix("--"), f"`{flag.removeprefix('--')}` {value}"
+    return Case("Numbers", what, f"{flag} {value}", (name, *words))
+
+
+def _setting(flag: str, value: str, *words: str) -> Case:
+    """Of the attribution: it says no more of itself than its last part, for it has no flags."""
+    section, name = flag.removeprefix("--").split(".")
+    return Case(
+        "Numbers", f"`{section}.{name}` {value}", f"{flag} {value}", (section, name, *words)
+    )
+
+
+CASES = (
+    _jsonl("no such file", "none.jsonl", "No such file"),
+    _jsonl("a folder", "texts", "texts"),
+    _jsonl("empty", "empty.jsonl"),
+    _jsonl("blank lines alone", "blank.jsonl"),
+    _jsonl("no JSON", "not_json.jsonl", "line 2", "column 1"),
+    _jsonl("a line that was cut off", "cut.jsonl", "line 2"),
+    _jsonl("no object", "list.jsonl", "line 2", "list"),
+    _jsonl("nested too deep", "deep.jsonl", "line 2"),
+    _jsonl("a number too long", "digits.jsonl", "line 2"),
+    _jsonl("no concept", "no_concept.jsonl", "line 2", "'concept'"),
+    _jsonl("an empty concept", "blank_concept.jsonl", "line 2", "'concept'"),
+    _jsonl("no prompts", "no_prompts.jsonl", "line 2", "'prompts'"),
+    _jsonl("an empty list of prompts", "empty_list.jsonl", "line 2", "'prompts'"),
+    _jsonl("an empty prompt", "empty_prompt.jsonl", "line 2", "''"),
+    _jsonl("no mask", "no_mask.jsonl", "line 2", "without a mask"),
+    _jsonl("two masks", "two_masks.jsonl", "line 2", "[MASK] and [MASK]"),
+    _jsonl("a huge line", "huge.jsonl", "line 2"),
+    _jsonl("half an emoji", "surrogate.jsonl", "line 2"),
+    _jsonl("Latin-1", "latin1.jsonl", "line 2", "not UTF-8"),
+    _jsonl("UTF-16", "utf16.jsonl", "line 1", "not UTF-8"),
+    _jsonl("a zero byte", "zero.jsonl", "line 2"),
+    _jsonl("an unknown part of speech", "pos.jsonl", "line 2", "proper noun"),
+    _jsonl("a CSV file", "good.csv", "line 1"),
+    _jsonl("a binary file", "weights.bin", "weights.bin"),
+    _jsonl("a run folder", "other_run", "other_run"),
+    _jsonl("answers outside of the vocabulary alone", "unknown_answer.jsonl", "qwertyuiop"),
+    _jsonl("prompts longer than the encoder takes alone", "long.jsonl", "tokens, the encoder"),
+    Case("JSONL", "no file given", "--data JsonlPrompts", ("data.path",)),
+    _csv("no such file", "none.csv", "No such file"),
+    _csv("empty", "empty.csv", "line 1"),
+    _csv("the columns' names alone", "header.csv"),
+    _csv("a missing column", "no_column.csv", "line 1", "prompt"),
+    _csv("too many fields", "fields.csv", "line 2", "quote"),
+    _csv("no mask", "no_mask.csv", "line 2"),
+    _csv("two masks", "two_masks.csv", "line 2"),
+    _csv("a quote that doesn't end", "quote.csv", "line"),
+    _csv("a huge field", "huge.csv", "line 2"),
+    _csv("Latin-1", "latin1.csv", "not UTF-8"),
+    _csv("a JSONL file", "good.jsonl", "line 1"),
+    _csv("a run folder", "other_run", "other_run"),
+    Case("LAMA and ParaRel", "no such folder", "--data LamaPrompts --data.path none", ("none",)),
+    Case(
+        "LAMA and ParaRel",
+        "a folder without its files",
+        "--data LamaPrompts --data.path texts",
+        ("texts", "ConceptNet/test.jsonl"),
+    ),
+    Case(
+        "LAMA and ParaRel",
+        "no zip archive",
+        "--data LamaPrompts --data.path not.zip",
+        ("not.zip", "unpack"),
+    ),
+    Case(
+        "LAMA and ParaRel",
+        "records of another form",
+        "--data LamaPrompts --data.path good.jsonl",
+        ("good.jsonl, line 1", "LAMA"),
+    ),
+    Case(
+        "LAMA and ParaRel",
+        "a run folder",
+        "--data LamaPrompts --data.path other_run",
+        ("other_run",),
+    ),
+    Case(
+        "LAMA and ParaRel",
+        "no address",
+        "--data LamaPrompts --data.url nonsense",
+        ("nonsense", "http"),
+    ),
+    Case(
+        "LAMA and ParaRel",
+        "subjects of Squad",
+        "--data LamaPrompts --data.part Squad",
+        ("data.mask subject", "object"),
+    ),
+    Case(
+        "LAMA and ParaRel",
+        "a folder without its files",
+        "--data PararelPrompts --data.path texts",
+        ("texts", "pattern_data"),
+    ),
+    _encoder("no such folder", "./none/encoder", "no such folder"),
+    _encoder("a Hub id without a network", "no-such/encoder"),
+    _encoder("an empty folder", "models/empty"),
+    _encoder("a file", "good.jsonl"),
+    _encoder("no tokenizer", "models/no_tokenizer", "tokenizer"),
+    _encoder("no masked-LM head", "models/no_head", "random", "cls.predictions"),
+    _encoder("a head for other answers", "models/classifier", "random"),
+    _encoder("a causal LM", "models/gpt2", "masked LM"),
+    _encoder("pickled weights", "models/pickled", "convert"),
+    _encoder("code of its own", "models/remote_code", "code"),
+    _encoder("half of the weights", "models/cut"),
+    _encoder("no JSON for a config", "models/broken_config"),
+    _encoder("a config of another size", "models/other_size"),
+    _encoder("a weight that is not a number", "models/nan"),
+    _encoder("a run folder", "other_run"),
+    Case("Flags", "unknown", "--refine.treshold 0.3", ("refine.treshold", "refine.threshold")),
+    Case("Flags", "unknown, above the sections", "--rundir x", ("rundir", "run_dir")),
+    Case("Flags", "unknown, of the data", "--data JsonlPrompts --data.pth x", ("pth", "data.path")),
+    Case(
+        "Flags",
+        "unknown, of the trainer",
+        "--trainer.device 1",
+        ("trainer.device", "trainer.devices"),
+    ),
+    Case("Flags", "unknown section", "--edits.others 3", ("edits.others", "edit.others")),
+    Case("Flags", "without its value", "--refine.share", ("refine.share",)),
+    Case("Flags", "an argument too many", "texts", ("texts",)),
+    Case("Flags", "an unknown source", "--data JsonPrompts", ("JsonPrompts", "JsonlPrompts")),
+    Case("Flags", "text for training", "--data TextLines --data.path a", ("TextLines",)),
+    Case("Flags", "an unknown rule", "--model.rule simpson", ("simpson", "adaptive")),
+    Case("Flags", "an unknown path", "--model.path head", ("head", "layer", "neuron")),
+    Case("Flags", "unknown answers", "--model.answers many", ("many", "single")),
+    Case("Flags", "an unknown attribution", "--model.attribution lime", ("lime",)),
+    Case("Flags", "an unknown comparison", "--model.compare [lime]", ("lime",)),
+    Case("Flags", "an unknown control", "--edit.controls [placebo]", ("placebo", "foreign")),
+    Case("Flags", "an unknown weight edit", "--edit.weights [drop]", ("drop", "erase_zero")),
+    Case("Flags", "an unknown concept", "--data.concepts [qwerty]", ("data.concepts", "qwerty")),
+    Case("Flags", "a language unknown", "--report.language fr", ("fr", "en")),
+    Case("Flags", "a precision unknown", "--trainer.precision 12-true", ("12-true",)),
+    Case("Flags", "a strategy unknown", "--trainer.strategy foo", ("foo",)),
+    Case("Flags", "no gradients", "--trainer.inference_mode true", ("inference_mode", "false")),
+    Case("Flags", "nodes with adaptive", "--model.nodes 7", ("7", "adaptive")),
+    Case(
+        "Flags",
+        "a rule without nodes",
+        "--model.rule linspace --model.nodes 0",
+        ("model", "linspace", "0"),
+    ),
+    Case("Flags", "a factor twice", "--edit.factors [0,0]", ("edit.factors", "0")),
+    Case("Flags", "no factor", "--edit.factors []", ("edit.factors",)),
+    Case("Flags", "sizes of the wrong order", "--refine.size [5,2]", ("refine.size", "[5, 2]")),
+    Case(
+        "Flags",
+        "neurons and a size",
+        "--refine.size [2,5] --refine.neurons neurons.json",
+        ("refine.size", "refine.neurons"),
+    ),
+    Case("Flags", "facts without neurons", "--refine.facts neurons.json", ("refine.neurons",)),
+    Case("Flags", "neurons that aren't JSON", "--refine.neurons not.zip", ("not.zip", "JSON")),
+    Case(
+        "Flags",
+        "neurons of another encoder",
+        "--data.concepts [kitten] --refine.neurons neurons.json",
+        ("refine.neurons", "[99, 1]"),
+    ),
+    Case(
+        "Flags",
+        "an unrelated prompt without a mask",
+        "--data.max_groups 2 --edit.unrelated_prompts [word]",
+        ("edit.unrelated_prompts", "word"),
+    ),
+    Case("Configs", "no such file", "--config none.yaml", ("none.yaml",)),
+    Case("Configs", "no YAML", "--config broken.yaml", ("broken.yaml",)),
+    Case("Configs", "no mapping", "--config list.yaml", ("list.yaml",)),
+    Case("Configs", "an unknown key", "--config key.yaml", ("threshhold", "threshold")),
+    Case("Configs", "an unknown section", "--config section.yaml", ("refin", "refine")),
+    Case("Configs", "text for a number", "--config text.yaml", ("refine.share", "half")),
+    Case("Configs", "Latin-1", "--config latin1.csv", ("latin1.csv",)),
+    Case("Configs", "a folder", "--config texts", ("texts",)),
+    _number("--refine.threshold", "2", "2"),
+    _number("--refine.threshold", "nan", "nan"),
+    _number("--refine.share", "0", "0"),
+    _number("--refine.share", "-inf", "--refine.share=-inf"),
+    Case("Numbers", "`refine.share` -inf", "--refine.share=-inf", ("refine.share", "-inf")),
+    _number("--refine.size", "[-1,2]", "-1"),
+    _number("--edit.holdout", "1", "1"),
+    _number("--edit.holdout", "nan", "nan"),
+    _number("--edit.others", "-3", "-3"),
+    _number("--edit.control_seeds", "-1", "-1"),
+    _number("--edit.max_prompts", "0", "0"),
+    _number("--edit.factors", "[.nan]", "nan"),
+    _number("--edit.factors", "[.inf]", "inf"),
+    _number("--edit.lambda_1", ".nan", "nan"),
+    _number("--edit.lambda_2", ".inf", "inf"),
+    _setting("--model.tolerance", "-1", "-1"),
+    _setting("--model.tolerance", ".nan", "nan"),
+    _setting("--model.tolerance", ".inf", "inf"),
+    _setting("--model.candidates", "0", "0"),
+    _setting("--model.row_tokens", "0", "0"),
+    _number("--model.learning_rate", ".nan", "nan"),
+    _number("--model.weight_decay", "-1", "-1"),
+    _number("--model.weight_decay", ".nan", "nan"),
+    _number("--model.warmup_steps", "-1", "-1"),
+    _number("--data.max_groups", "-1", "-1"),
+    _number("--data.max_groups", "six", "six"),
+    _number("--data.max_groups", "1.5", "1.5"),
+    _number("--data.pack_tokens", "0", "0"),
+    _number("--data.batch_size", "0", "0"),
+    _number("--data.validation_share", "1", "1"),
+    _number("--data.validation_share", ".nan", "nan"),
+    _number("--track.interval", "-1", "-1"),
+    _number("--track.interval", ".nan", "nan"),
+    _number("--progress.interval", "-1", "-1"),
+    _number("--trainer.devices", "0", "0"),
+    _number("--trainer.devices", "-3", "-3"),
+    _number("--trainer.num_nodes", "0", "0"),
+    _number("--trainer.limit_predict_batches", "-1", "-1"),
+    _number("--seed_everything", "-1", "-1"),
+    Case("Run folders", "a file", "--run_dir good.jsonl", ("good.jsonl",)),
+    Case("Other commands", "no such run", "report none", ("none", "run folder")),
+    Case("Other commands", "no run", "report texts", ("texts",)),
+    Case("Other commands", "no such run", "neurons none n.json", ("none",)),
+    Case("Other commands", "no such run", "edit none out --concepts a --weights update", ("none",)),
+    Case(
+        "Other commands",
+        "an unknown weight edit",
+        "edit other_run out --concepts a --weights drop",
+        ("drop",),
+    ),
+    Case(
+        "Other commands",
+        "no text",
+        "train.py --data TextLines --data.path empty.jsonl",
+        ("empty.jsonl",),
+    ),
+    Case(
+        "Other commands",
+        "Latin-1",
+        "train.py --data TextLines --data.path latin1.csv",
+        ("latin1.csv",),
+    ),
+)

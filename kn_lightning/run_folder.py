@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import yaml
 
 from kn_lightning.errors import InputError
 from kn_lightning.files import write_whole
+from kn_lightning.keys import with_keys
 from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES
 
 _CONFIG = "config.yaml"
@@ -155,7 +157,10 @@ class RunFolder:
             seconds.update(json.loads((part / _SECONDS).read_text(encoding="utf-8")))
         self.write_environment({**self.environment(), "seconds": dict(seconds)})
         for name in self._tables():
-            self._write_table(name, (pq.read_table(part / f"{name}.parquet") for part in parts))
+            tables: Iterator[pa.Table] = (pq.read_table(part / f"{name}.parquet") for part in parts)
+            if name == "values":
+                tables = with_keys(tables, parts, (self._identity() or {})[ASKED_BY[name]])
+            self._write_table(name, tables)
         shutil.rmtree(self.parts)
 
     def _tables(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,8 +63,7 @@ def with_keys(values: Iterable[pa.Table], parts: Sequence[Path], k: int) -> Iter
     for part in parts:
         table = pq.read_table(part / f"{KEYS}.parquet")
         n_neurons = int(table["neuron"][-1].as_py()) + 1
-        own = _Best(*(_matrix(table[name]) for name in _Best._fields))
-        own = own._replace(prompt=own.prompt + len(ids))
+        own = _Best(_matrix(table["prompt"]) + len(ids), _matrix(table["activation"]))
         ids += pq.read_table(part / "prompts.parquet", columns=["prompt_id"])[0].to_pylist()
         best = own if best is None else _better(best, own, k)
     names = np.array(ids, dtype=object)
@@ -92,5 +91,5 @@ def _lists(matrix: npt.NDArray[np.generic]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
 
 
-def _matrix(column: pa.ChunkedArray) -> npt.NDArray[np.generic]:
+def _matrix(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return np.array(column.combine_chunks().flatten()).reshape(len(column), -1)

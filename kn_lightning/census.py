@@ -57,8 +57,9 @@ def _fault(part: Path, prompt_ids: Sequence[str]) -> str | None:
 def _orphan(path: Path, prompts: pa.Table) -> str | None:
     """What is said of a table with a row of a prompt, or a concept, that its pack doesn't have."""
     names = pq.read_schema(path).names
-    if "prompt_kind" in names:
-        return None  # edits are measured on prompts, and lent to concepts, of other packs, too
+    # Edits are measured on prompts, and lent to concepts, of other packs, too.
+    if "prompt_kind" in names or not {"concept", "prompt_id"} & set(names):
+        return None
     key = "concept" if "concept" in names else "prompt_id"
     keys = set(pq.read_table(path, columns=[key])[key].unique().to_pylist())
     orphans = sorted(keys - set(prompts[key].to_pylist()))

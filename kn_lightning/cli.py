@@ -22,6 +22,7 @@ from kn_lightning.callbacks.export import ExportCallback
 from kn_lightning.callbacks.progress import ProgressCallback
 from kn_lightning.callbacks.refine import RefineCallback
 from kn_lightning.callbacks.track import TrackCallback
+from kn_lightning.callbacks.values import ValueCallback
 from kn_lightning.callbacks.weights import WeightCallback
 from kn_lightning.callbacks.write import WriteCallback
 from kn_lightning.data import sources as sources  # --data finds its classes by name
@@ -107,6 +108,7 @@ class AnalyzeCLI(_ScriptCLI):
         parser.add_lightning_class_args(RefineCallback, "refine")
         parser.add_lightning_class_args(EditCallback, "edit")
         parser.add_lightning_class_args(WeightCallback, "weights")
+        parser.add_lightning_class_args(ValueCallback, "values")
         parser.add_lightning_class_args(WriteCallback, "write")
         parser.add_lightning_class_args(ProgressCallback, "progress")
         parser.add_lightning_class_args(TrackCallback, "track")
@@ -129,7 +131,9 @@ class AnalyzeCLI(_ScriptCLI):
         )
         parser.link_arguments("edit.holdout", "refine.holdout")
         parser.link_arguments("edit.seed", "refine.seed")
+        parser.link_arguments("refine.values", "values.k")
         parser.link_arguments("edit.settings", "weights.settings", apply_on="instantiate")
+        parser.link_arguments("edit.settings", "values.settings", apply_on="instantiate")
 
     def instantiate_classes(self) -> None:
         """Tells the writer and the tracker where results go, and the settings as they are kept."""
@@ -137,7 +141,10 @@ class AnalyzeCLI(_ScriptCLI):
             raise InputError("trainer.inference_mode true: attribution needs gradients; use false")
         check_language(self.config.report.language)
         config = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=False))
-        for key in ("progress", "track", "report", "weights", "config", "run_dir", "overwrite"):
+        for key in (
+            *("progress", "track", "report", "weights", "values"),
+            *("config", "run_dir", "overwrite"),
+        ):
             config.pop(key, None)
         super().instantiate_classes()
         _check_is_local(self.config.run_dir)

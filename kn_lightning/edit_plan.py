@@ -146,9 +146,7 @@ class EditPlan:
         self, group: EncodedGroup, neurons: Sequence[Neuron]
     ) -> Iterator[tuple[str, list[Neuron]]]:
         """Draws of other neurons, as many in each layer, with their names in the tables."""
-        for k in range(self.settings.control_seeds):
-            generator = seeded_generator(self.settings.seed, group.concept, k)
-            yield f"random:{k}", random_neurons(neurons, self._n_neurons, generator)
+        return random_controls(group.concept, neurons, self._n_neurons, self.settings)
 
     def held_out(self, group: EncodedGroup) -> Tensor:
         """Which of a concept's prompts refinement left out."""
@@ -171,3 +169,19 @@ class EditPlan:
         chosen = [prompt for prompt, out in zip(group.prompts, held, strict=True) if out]
         # Nothing is held out where nothing is asked for, or where there is only one prompt.
         return (chosen or group.prompts)[: self.settings.max_prompts]
+
+
+def random_controls(
+    concept: str, neurons: Sequence[Neuron], n_neurons: int, settings: EditSettings
+) -> Iterator[tuple[str, list[Neuron]]]:
+    """Draws of other neurons than a concept's, as many in each layer, with their names.
+
+    Args:
+        concept: whose neurons they are.
+        neurons: these.
+        n_neurons: neurons a layer has.
+        settings: with the number of draws and the seed.
+    """
+    for k in range(settings.control_seeds):
+        generator = seeded_generator(settings.seed, concept, k)
+        yield f"random:{k}", random_neurons(neurons, n_neurons, generator)

@@ -25,6 +25,9 @@ class Outcome:
         refined: refined neurons of each group (refine).
         edits: rows of the edits table (edit).
         weight_edits: rows of the table of weight edits (weights), where they are asked for.
+        values: what the neurons' value vectors promote, rows of their table without the prompts
+            that activate them most (values), where that is asked for.
+        keys: the prompts of the pack that activate each neuron most (values).
         seconds: time spent by stage.
     """
 
@@ -34,6 +37,8 @@ class Outcome:
     refined: list[RefinedNeurons] = field(default_factory=list)
     edits: pa.Table | None = None
     weight_edits: pa.Table | None = None
+    values: pa.Table | None = None
+    keys: pa.Table | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     compared: dict[str, Compared] = field(default_factory=dict)
 

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import yaml
 from kn_lightning.census import RECORD, check_parts, digest
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
+from kn_lightning.keys import with_keys
 from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES
 
 _CONFIG = "config.yaml"
@@ -209,7 +210,10 @@ class RunFolder:
             seconds.update(json.loads((part / RECORD).read_text(encoding="utf-8"))["seconds"])
         self.write_environment({**self.environment(), "seconds": dict(seconds)})
         for name in self._tables():
-            self._write_table(name, (pq.read_table(part / f"{name}.parquet") for part in parts))
+            tables: Iterator[pa.Table] = (pq.read_table(part / f"{name}.parquet") for part in parts)
+            if name == "values":
+                tables = with_keys(tables, parts, (self._identity() or {})[ASKED_BY[name]])
+            self._write_table(name, tables)
         shutil.rmtree(self.parts)
         self.stop_file.unlink(missing_ok=True)
 

@@ -207,10 +207,29 @@ OPTIONAL_TABLES: dict[str, pa.Schema] = {
             "target_rank_after": _INT,
         }
     ),
+    "values": pa.schema(
+        {
+            "concept": _STRING,
+            "neurons": _STRING,
+            "layer": _INT,
+            "neuron": _INT,
+            "activation": _FLOAT,
+            "answer": _STRING,
+            "rank": _INT,
+            "promoted": pa.list_(_STRING),
+            "demoted": pa.list_(_STRING),
+            "prompts": pa.list_(_STRING),
+            "activations": pa.list_(_FLOAT),
+        }
+    ),
 }
 """Those that grow with the study only where a setting asks for them."""
 
-ASKED_BY = {"agreement": "model.compare", "weight_edits": "edit.weights"}
+ASKED_BY = {
+    "agreement": "model.compare",
+    "weight_edits": "edit.weights",
+    "values": "refine.values",
+}
 """The setting that asks for an optional table."""
 
 SKIPPED_TABLE = pa.schema({"concept": _STRING, "prompt": _STRING, "reason": _STRING})

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from kn_lightning.core.agreement import agreement
 from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.keys import KEYS
 from kn_lightning.outcome import Outcome
 from kn_lightning.schema import OPTIONAL_TABLES, TABLES, EncodedPrompt
 
@@ -21,6 +22,8 @@ def outcome_tables(outcome: Outcome, encoder: Encoder) -> dict[str, pa.Table]:
         asked["agreement"] = _agreement(outcome)
     if outcome.weight_edits is not None:
         asked["weight_edits"] = outcome.weight_edits
+    if outcome.values is not None and outcome.keys is not None:
+        asked |= {"values": outcome.values, KEYS: outcome.keys}
     return {
         "prompts": _prompts(outcome, encoder),
         "completeness": _completeness(outcome),

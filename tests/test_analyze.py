@@ -212,7 +212,12 @@ def test_help_and_print_config_show_every_flag_of_the_contract() -> None:
     assert config["model"]["rule"] == "adaptive"
     assert config["model"]["tolerance"] == 0.001
     refine = {"threshold": 0.2, "share": 0.5, "inclusive": True}
-    assert config["refine"] == refine | {"size": None, "neurons": None, "facts": None}
+    assert config["refine"] == refine | {
+        "size": None,
+        "neurons": None,
+        "facts": None,
+        "values": None,
+    }
     edit = {"factors": [0.0, 2.0], "unrelated": "london", "others": 8, "control_seeds": 3}
     edit |= {"unrelated_prompts": None, "controls": ["activation", "foreign"], "max_prompts": None}
     edit |= {"weights": None, "lambda_1": 1.0, "lambda_2": 8.0}
@@ -517,10 +522,10 @@ def two_ranks(run: Path, strategy: str, *arguments: object) -> Path:
     [("ddp", 3), ("ddp_spawn", 1)],
 )
 def test_two_ranks_give_what_one_device_gives(tmp_path: Path, strategy: str, groups: int) -> None:
-    study = ("--data.max_groups", groups, "--data.pack_tokens", 100)
+    study = ("--data.max_groups", groups, "--data.pack_tokens", 100, "--refine.values", 3)
     one = analyze(tmp_path / "one", *study)
     two = two_ranks(tmp_path / "two", strategy, *study)
-    for name in COLUMNS:
+    for name in (*COLUMNS, "values"):
         assert table(two, name) == table(one, name), name
     assert json.loads((two / "environment.json").read_text())["devices"] == 2
 

@@ -200,13 +200,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     command = [sys.executable, "analyze.py", "--model.encoder", str(folder / "encoder")]
     command += ["--data", "JsonlPrompts", "--data.path", str(folder / "groups.jsonl")]
     command += ["--data.tag_pos", "false"]  # nothing is fetched in tests
+    command += ["--refine.values", str(len(TEMPLATES))]
     command += ["--run_dir", str(folder / "run"), "--trainer.accelerator", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
     )
     assert result.returncode == 0, result.stderr[-4000:]
-    tables = ("prompts", "completeness", "neurons", "edits", "skipped")
+    tables = ("prompts", "completeness", "neurons", "edits", "skipped", "values")
     return {name: pd.read_parquet(folder / "run" / f"{name}.parquet") for name in tables}
 
 
@@ -336,3 +337,26 @@ def test_as_many_random_neurons_of_the_same_layers_do_next_to_nothing(
     assert rows["neurons"].nunique() == 3
     change = (rows["probability_after"] - rows["probability_before"]) / rows["probability_before"]
     assert (change.abs() < 0.2).all()
+
+
+@pytest.mark.parametrize("concept", CONCEPTS)
+def test_the_values_of_planted_neurons_promote_their_concept_and_its_prompts_are_their_keys(
+    run: dict[str, Any], concept: str
+) -> None:
+    rows = run["values"][run["values"]["concept"] == concept]
+    knowledge = rows[rows["neurons"] == "knowledge"].to_dict("records")
+    assert len(knowledge) == len(PLANTED[concept])
+    for row in knowledge:
+        shared = (row["layer"], row["neuron"]) in SHARED
+        assert row["rank"] <= (2 if shared else 1)
+        assert set(row["promoted"][: 2 if shared else 1]) == (
+            {"foal", "cub"} if shared else {concept}
+        )
+        # Of all thirty prompts those with a cue that it fires on; all five, if it is one cue.
+        owners = {prompt.rpartition("/")[0] for prompt in row["prompts"]}
+        assert owners <= ({"foal", "cub"} if shared else {concept})
+        assert min(row["activations"]) > FIRE / 3  # the longer the prompt, the fainter its cue
+    # Neurons that are drawn write noise, or another concept.
+    drawn = rows[rows["neurons"] != "knowledge"]
+    assert len(drawn) == 3 * len(knowledge)
+    assert (drawn["rank"] == 1).mean() < 0.5

@@ -22,6 +22,9 @@ from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.neuron_json import check_neurons, read_neurons
 from kn_lightning.outcome import Outcome
 
+MOST_VALUES = 100
+"""Tokens at either end: the best prompts of all neurons are kept along with them."""
+
 
 class RefineCallback(Callback):
     """Coarse and refined neurons.
@@ -39,6 +42,9 @@ class RefineCallback(Callback):
         holdout: share of each concept's prompts that refinement leaves to evaluation; set by
             edit.holdout.
         seed: chooses those prompts; set by edit.seed.
+        values: also say what each neuron's value vector promotes through the model's own head (key
+            and value, Geva et al. 2021), beside random neurons: so many tokens at either end, and
+            so many prompts that activate it most.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class RefineCallback(Callback):
         facts: Path | None = None,
         holdout: float = 0.0,
         seed: int = 0,
+        values: int | None = None,
     ) -> None:
         # The largest score exceeds no threshold from 1 on, and from 0 down all scores would pass.
         if not 0 < threshold < 1:
@@ -65,6 +72,8 @@ class RefineCallback(Callback):
             raise InputError(f"refine.size {list(size)}: refine.neurons gives them; leave out one")
         if facts is not None and neurons is None:
             raise InputError(f"refine.facts {facts}: it needs refine.neurons, a file by its uuids")
+        if values is not None and not 1 <= values <= MOST_VALUES:
+            raise InputError(f"refine.values {values}: give 1 to {MOST_VALUES} tokens, such as 10")
         self.threshold = threshold
         self.share = share
         self.inclusive = inclusive

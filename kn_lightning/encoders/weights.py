@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -125,25 +125,45 @@ def _unknown_token(encoder: Encoder) -> int:
     return token
 
 
+def value_vectors(encoder: Encoder, neurons: Sequence[Neuron]) -> Tensor:
+    """Value vectors ``[N, H]`` of neurons; layers may share them.
+
+    Raises:
+        InputError: a neuron that the encoder doesn't have, or one without a value vector.
+    """
+    indices_by_layer(encoder.structure, neurons)
+    weights = {
+        layer: _linear_weight(encoder, layer, "read; leave refine.values out").detach()
+        for layer in {neuron.layer for neuron in neurons}
+    }
+    return torch.stack([weights[layer][:, index] for layer, index in neurons])
+
+
 def _value_weight(encoder: Encoder, layer: int) -> Tensor:
-    """The weight ``[H, I]`` whose columns are a layer's value vectors."""
+    """The weight ``[H, I]`` whose columns are a layer's value vectors, and no other layer's."""
     projections, names = encoder.structure.projections, encoder.structure.names
-    projection = projections[layer]
-    if not (isinstance(projection, nn.Linear) and projection.weight.is_floating_point()):
-        raise InputError(
-            f"{encoder.name}: {names[layer]}, the second map of layer {layer}, is a"
-            f" {type(projection).__name__} and no plain linear map: its neurons have no value"
-            " vectors to be edited; edit activations instead"
-        )
+    weight = _linear_weight(encoder, layer, "edited; edit activations instead")
     sharing = [
         number
         for number, other in enumerate(projections)
-        if isinstance(other, nn.Linear) and other.weight is projection.weight
+        if isinstance(other, nn.Linear) and other.weight is weight
     ]
     if len(sharing) > 1:
         raise InputError(
             f"{encoder.name}: layers {', '.join(map(str, sharing))} share one map"
             f" ({names[layer]}): an edit of its weights would act in all of them; edit activations"
             " instead"
+        )
+    return weight
+
+
+def _linear_weight(encoder: Encoder, layer: int, done: str) -> Tensor:
+    """The weight ``[H, I]`` whose columns are a layer's value vectors, which are to be ``done``."""
+    projection = encoder.structure.projections[layer]
+    if not (isinstance(projection, nn.Linear) and projection.weight.is_floating_point()):
+        raise InputError(
+            f"{encoder.name}: {encoder.structure.names[layer]}, the second map of layer {layer}, is"
+            f" a {type(projection).__name__} and no plain linear map: its neurons have no value"
+            f" vectors to be {done}"
         )
     return projection.weight

@@ -6,6 +6,8 @@ machine without a GPU.
     tables       files of the run folder → checked data frames
     weights      weight edits → their reliability, generality and locality (weight_wording,
                  weight_figures: in words, in a picture)
+    values       value vectors → ranks of concepts among what they promote (value_wording,
+                 value_figures)
     changes      edits → relative change of each concept
     summary      frames → every number that the report prints (parts: effects, comparisons,
                  statistics, doses, consistency, rankings, agreement)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kn_lightning.report import weight_wording
+from kn_lightning.report import value_wording, weight_wording
 from kn_lightning.report.comparison_wording import p_equals
 from kn_lightning.report.labels import (
     attributions,
@@ -28,6 +28,7 @@ def caveats(numbers: Summary) -> list[str]:
     result = [_control(row, numbers) for row in numbers["controls"]]
     result += [_against(numbers, edit) for edit in ("suppress", "amplify")]
     result += weight_wording.caveats(numbers)
+    result += value_wording.caveats(numbers)
     result += [_few(numbers), _unknown(numbers), _inexact(numbers), _undefined(numbers)]
     result += [_not_held_out(numbers), _testbed(numbers)]
     return [caveat for caveat in result if caveat]

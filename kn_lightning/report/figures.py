@@ -12,6 +12,7 @@ from kn_lightning.report import (
     change_figures,
     histogram_figures,
     neuron_figures,
+    value_figures,
     weight_figures,
 )
 from kn_lightning.report.canvas import style, svg_and_png
@@ -31,6 +32,7 @@ ORDER = (
     "amplify_by_pos",
     "dose_curve",
     "weight_edits",
+    "values",
     "suppress_concepts",
     "amplify_concepts",
     "neurons_by_layer",
@@ -97,6 +99,8 @@ def _neuron_figure(name: str, title: str, tables: RunTables, numbers: dict[str, 
             return neuron_figures.consistency(title, numbers, by_concept(tables))
         case "overlap":
             return neuron_figures.overlap(title, numbers)
+        case "values":
+            return value_figures.values(title, numbers, tables)
         case "agreement":
             return agreement_figures.agreement(title, numbers, tables)
         case "completeness":

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from kn_lightning.report import change_listings, concept_listings, weight_wording
+from kn_lightning.report import (
+    change_listings,
+    concept_listings,
+    value_wording,
+    weight_wording,
+)
 from kn_lightning.report.agreement_wording import agreement_listing, evaluations, exactness
 from kn_lightning.report.labels import mean_of_pairs
 from kn_lightning.report.language import say
@@ -23,6 +28,8 @@ def listings(numbers: Summary) -> dict[str, Listing]:
         "controls": change_listings.controls(numbers),
         "doses": change_listings.doses(numbers),
         "weight_edits": weight_wording.listing(numbers),
+        "values": value_wording.by_layer(numbers),
+        "value_neurons": value_wording.strongest(numbers),
         "pos_tests": change_listings.pos_tests(numbers),
         "by_pos": concept_listings.by_pos(numbers),
         "by_relation": concept_listings.by_relation(numbers),

@@ -71,6 +71,7 @@ class RunTables:
         agreement: One row a prompt and compared attribution; none where no comparison was asked.
         environment: ``environment.json``.
         weight_edits: One row a prompt, weight edit and set of neurons; None where not asked for.
+        values: One row a concept and neuron, its own or random; None where not asked for.
     """
 
     name: str
@@ -83,6 +84,7 @@ class RunTables:
     agreement: pd.DataFrame
     environment: dict[str, Any]
     weight_edits: pd.DataFrame | None = None
+    values: pd.DataFrame | None = None
 
 
 def run_tables(run_dir: Path) -> RunTables:
@@ -117,6 +119,7 @@ def run_tables(run_dir: Path) -> RunTables:
         weight_edits=(
             _frame(run_dir, "weight_edits", _CATEGORIES) if "weight_edits" in asked else None
         ),
+        values=_frame(run_dir, "values", ("concept", "neurons")) if "values" in asked else None,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from kn_lightning.schema import OPTIONAL_TABLES, TABLES
 
-from .runs import ENVIRONMENT, Rows, agreement_row, edit_row, prompt_row, weight_row
+from .runs import ENVIRONMENT, Rows, agreement_row, edit_row, prompt_row, value_row, weight_row
 
 PARTS = {"noun": 30, "verb": 12, "adjective": 8, "adverb": 8, "other": 4, None: 3}
 """Concepts of each part of speech."""
@@ -51,6 +51,7 @@ def rich_tables() -> dict[str, Rows]:
             {"concept": concept, "layer": layer, "neuron": neuron, "share": 0.75, "score": 0.1}
             for layer, neuron in sorted(set(own))
         ]
+        tables["values"] += _values(np.random.default_rng(number), concept, sorted(set(own)))
         for prompt in prompts:
             coarse = {*own, *_places(draw, draw.integers(1, 12))}
             tables["coarse"] += [
@@ -83,7 +84,7 @@ def rich_environment() -> dict[str, Any]:
     environment["encoder"] |= {"id": "bert-base-uncased", "n_layers": _N_LAYERS}
     environment["study"] |= {"holdout": 0.0, "factors": list(FACTORS.values())}
     environment["study"] |= {"weights": list(WEIGHTS), "lambda_1": 1.0, "lambda_2": 8.0}
-    environment["study"]["compare"] = list(COMPARED)
+    environment["study"] |= {"compare": list(COMPARED), "values": 2}
     return environment
 
 
@@ -97,6 +98,17 @@ def _agreement(draw: np.random.Generator, prompts: list[str]) -> Rows:
             values["spearman_candidates"] = part - draw.uniform(0, 0.5)
             values["spearman"] = None if name == "ablation" else part
             rows.append(agreement_row(prompt, name, **values))
+    return rows
+
+
+def _values(draw: np.random.Generator, concept: str, own: list[tuple[int, int]]) -> Rows:
+    """Concepts stand the higher, the higher the layer; random neurons promote by chance."""
+    ranks = [1 + int(2000 ** draw.uniform(0, 1 - layer / _N_LAYERS)) for layer, _ in own]
+    rows = [value_row(concept, *place, rank) for place, rank in zip(own, ranks, strict=True)]
+    for source in ("random:0", "random:1"):
+        for layer, _ in own:
+            rank = int(draw.integers(1, 2101))
+            rows.append(value_row(concept, layer, int(draw.integers(64)), rank, source))
     return rows
 
 

@@ -111,6 +111,15 @@ def weight_row(
     return row | dict.fromkeys(new) | values
 
 
+def value_row(
+    concept: str, layer: int, neuron: int, rank: int, neurons: str = "knowledge", **values: Any
+) -> dict[str, Any]:
+    """A row of ``values``."""
+    row = {"concept": concept, "neurons": neurons, "layer": layer, "neuron": neuron, "rank": rank}
+    row |= {"activation": 1.0, "answer": concept, "promoted": ["a", "b"], "demoted": ["y", "z"]}
+    return row | {"prompts": [f"{concept}/0"], "activations": [2.0]} | values
+
+
 def planted_edits() -> Rows:
     """Relative changes planted by hand.
 

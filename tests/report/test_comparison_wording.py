@@ -55,7 +55,7 @@ def test_control_that_own_does_not_surpass_is_named(
 
 
 def test_control_without_a_test_is_still_named(rich_numbers: Numbers) -> None:
-    text = " ".join(findings(rich_numbers | {"tests": []}))
+    text = " ".join(findings(rich_numbers | {"tests": [], "values": {}}))
     assert "untested with fewer than 5 concepts: other concepts' prompts −" in text
     assert "Wilcoxon" not in text
 

@@ -28,8 +28,8 @@ from .runs import (
     write_run,
 )
 
-DRAWN = set(ORDER) - {"dose_curve", "agreement", "weight_edits"}
-"""Figures of the planted run: two factors, no comparison, no weight edits."""
+DRAWN = set(ORDER) - {"dose_curve", "agreement", "weight_edits", "values"}
+"""Figures of the planted run: two factors, no comparison, weight edits or value vectors."""
 VOID = {"meta", "img", "br", "hr", "link"}
 
 

@@ -39,9 +39,9 @@ class JsonlPrompts(PromptGroups):
         kwargs: as for every source.
     """
 
-    def __init__(self, path: Path, **kwargs: Any) -> None:
+    def __init__(self, path: str | Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.path = path
+        self.path = Path(path)
 
     def read(self) -> Iterable[PromptGroup]:
         """The file's groups."""
@@ -61,9 +61,9 @@ class CsvPrompts(PromptGroups):
         kwargs: as for every source.
     """
 
-    def __init__(self, path: Path, **kwargs: Any) -> None:
+    def __init__(self, path: str | Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.path = path
+        self.path = Path(path)
 
     def read(self) -> Iterable[PromptGroup]:
         """The file's groups."""
@@ -91,7 +91,7 @@ class LamaPrompts(PromptGroups):
 
     def __init__(
         self,
-        path: Path | None = None,
+        path: str | Path | None = None,
         url: str = LAMA_URL,
         part: Part = "ConceptNet",
         mask: Masked = "subject",
@@ -106,7 +106,7 @@ class LamaPrompts(PromptGroups):
             raise InputError(f"data.min_prompts {min_prompts}: give at least 1")
         if part == "Squad" and mask == "subject":
             raise InputError("data.mask subject: Squad's sentences have none; use object")
-        self.path = path
+        self.path = None if path is None else Path(path)
         self.url = url
         self.part = part
         self.mask = mask
@@ -157,12 +157,12 @@ class PararelPrompts(PromptGroups):
     """
 
     def __init__(
-        self, path: Path, mask: Masked = "object", min_patterns: int = 4, **kwargs: Any
+        self, path: str | Path, mask: Masked = "object", min_patterns: int = 4, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         if min_patterns < 1:
             raise InputError(f"data.min_patterns {min_patterns}: give at least 1")
-        self.path = path
+        self.path = Path(path)
         self.mask = mask
         self.min_patterns = min_patterns
 

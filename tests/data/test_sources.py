@@ -66,7 +66,7 @@ def concepts(data: PromptGroups) -> list[str]:
 
 @pytest.mark.parametrize("where", ["", "data", "data/ConceptNet", "data/ConceptNet/test.jsonl"])
 def test_lama_is_read_from_folders_and_from_one_file(unpacked: Path, where: str) -> None:
-    data = LamaPrompts(unpacked / where)
+    data = LamaPrompts(str(unpacked / where))
     assert concepts(data) == ["cat"]
     content = MEMBERS["data/ConceptNet/test.jsonl"]
     assert data.origin() == {
@@ -187,7 +187,7 @@ def test_csv_and_jsonl_give_the_same_groups(tmp_path: Path) -> None:
         {"concept": "cat", "prompts": ["a [MASK].", "my [MASK]."]},
         {"concept": "dog", "prompts": ["the [MASK]."]},
     ]
-    rows, objects = CsvPrompts(tmp_path / "a.csv"), write_jsonl(tmp_path / "a.jsonl", *lines)
+    rows, objects = CsvPrompts(str(tmp_path / "a.csv")), write_jsonl(tmp_path / "a.jsonl", *lines)
     assert rows.selected()[0] == JsonlPrompts(objects).selected()[0]
     assert rows.origin()["files"] == ["a.csv"]
     assert JsonlPrompts(objects).origin() == {

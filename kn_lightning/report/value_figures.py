@@ -42,7 +42,7 @@ def values(title: str, numbers: dict[str, Any], tables: RunTables) -> Figure:
     above.set_xlabel(say("rank of the concept among the promoted tokens"))
     above.set_ylabel(say("neurons up to there"))
     _by_layer(below, found)
-    legend(figure, columns=3)
+    legend(figure, columns=2)
     return figure
 
 

@@ -13,7 +13,14 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from kn_lightning.report import canvas, change_figures, histogram_figures, neuron_figures
+from kn_lightning.report import (
+    canvas,
+    change_figures,
+    figures,
+    histogram_figures,
+    neuron_figures,
+    write_report,
+)
 from kn_lightning.report.captions import captions
 from kn_lightning.report.figures import ORDER
 from kn_lightning.report.summary import PUBLISHED
@@ -46,6 +53,34 @@ def test_a_figure_is_laid_out_once_for_both_of_its_files(
         figure = neuron_figures.neurons_by_layer("", rich_numbers)
         canvas.svg_and_png(figure)
     assert laid_out == [figure]
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_no_legend_title_or_label_of_any_figure_is_cut_off(
+    rich_run: Path, rich_run_ja: Path, language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = {"en": rich_run, "ja": rich_run_ja}[language]
+    cut, drawn = [], []
+
+    def checked(figure: Figure) -> tuple[bytes, bytes]:
+        content = canvas.svg_and_png(figure)
+        drawn.append(figure)
+        sheet = figure.bbox.padded(1)
+        parts = [*figure.legends, figure._suptitle]  # type: ignore[attr-defined]
+        for axes in figure.axes:
+            parts += [axes.xaxis.label, axes.yaxis.label, axes.title]
+        boxes = [part.get_window_extent() for part in parts]
+        cut.extend(
+            f"{figure.get_suptitle()}: {part}"
+            for part, box in zip(parts, boxes, strict=True)
+            if box.width and not all(sheet.contains(*corner) for corner in box.corners())
+        )
+        return content
+
+    monkeypatch.setattr(figures, "svg_and_png", checked)
+    write_report(run_dir, language)
+    assert len(drawn) == len(ORDER)
+    assert not cut
 
 
 def test_published_counts_are_scaled_to_as_many_concepts(rich_numbers: Numbers) -> None:

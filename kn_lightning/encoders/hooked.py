@@ -85,13 +85,18 @@ class HookedForward:
 
             return change
 
+        last = structure.layers[-1] if structure.layers else None
+        to_come = sum(layer is last for layer in structure.layers)  # ALBERT's layers are one
+
         def keep_mask(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
-            return with_hidden(output, at_masks(hidden_of(output), masks))
+            nonlocal to_come
+            to_come -= 1
+            return None if to_come else with_hidden(output, at_masks(hidden_of(output), masks))
 
         mask_only = mask_only and self.encoder.traits.positionwise_head
         with (
             changed_neurons(self.encoder, {layer: there(layer) for layer in changes}),
-            forward_hooks([(structure.layers[-1], keep_mask)] if mask_only else []),
+            forward_hooks([(last, keep_mask)] if mask_only and last is not None else []),
         ):
             logits = self.encoder.logits(batch)
         return at_masks(logits, masks)

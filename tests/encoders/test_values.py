@@ -49,6 +49,16 @@ def test_logits_are_those_of_the_models_own_head_modules(
     assert fingerprint(encoder64.model) == before
 
 
+def test_layers_that_are_one_have_the_same_value_vectors() -> None:
+    albert = encoder_of("albert")
+    (name,) = set(albert.structure.names)
+    value = albert.model.get_submodule(name).weight[:, 3]
+    with torch.no_grad():
+        there, back = (albert.model.predictions(v[None, None])[0, 0] for v in (value, -value))
+    for logits in ValueLens(albert).logits([Neuron(layer, 3) for layer in range(LAYERS)]):
+        torch.testing.assert_close(logits, (there - back) / 2)
+
+
 def test_tiny_bert_by_hand() -> None:
     model, tokenizer = tiny_model("bert")
     lens = ValueLens(load_encoder(model, tokenizer))

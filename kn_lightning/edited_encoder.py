@@ -157,16 +157,21 @@ def _new_answers(
 def _new_answer(
     encoder: Encoder, run_dir: Path, rows: list[Any], concept: str, word: str | None
 ) -> NewAnswer:
-    if word is None:
-        raise InputError(
-            f"--weights {UPDATE}: {run_dir} has no new answer for {concept!r}; give one with --new"
-        )
     encoded = [
         encode_prompt(encoder, Prompt(row["prompt"], row["relation"]), concept, row["prompt_id"])
         for row in rows
         if row["concept"] == concept
     ]
     prompts = [prompt for prompt in encoded if isinstance(prompt, EncodedPrompt)]
+    if not prompts:
+        raise InputError(
+            f"--concepts {concept}: its answer is of several tokens, which have no one embedding to"
+            f" take away; give --weights erase_zero or erase_unk, or leave {concept!r} out"
+        )
+    if word is None:
+        raise InputError(
+            f"--weights {UPDATE}: {run_dir} has no new answer for {concept!r}; give one with --new"
+        )
     answer = new_answer(encoder, prompts, word)
     if answer is None or answer.new == answer.old:
         raise InputError(

@@ -95,6 +95,27 @@ def test_study_of_several_tokens_has_the_answers_of_plain_passes(
     assert any(row["probability_after"] != row["probability_before"] for row in changed)
 
 
+@pytest.mark.parametrize("new", [(), ("--new", "kitten")])
+def test_an_answer_of_several_tokens_can_be_erased_for_good_but_not_updated(
+    study: tuple[Path, list[object]], tmp_path: Path, new: tuple[str, ...]
+) -> None:
+    asked = ("edit", study[0], tmp_path / "edited", "--concepts", "small cat", "--weights")
+    done = command("analyze.py", *asked, "update", *new)
+    assert done.code == 2
+    assert done.err.startswith("error: --concepts small cat: its answer is of several tokens")
+    assert not (tmp_path / "edited").exists()
+    done = command("analyze.py", *asked, "erase_zero")
+    assert (done.code, done.err) == (0, "")
+    edited, plain = load_encoder(tmp_path / "edited"), load_encoder("embedded")
+    own = [row for row in table(study[0], "neurons") if row["concept"] == "small cat"]
+    assert own
+    for layer, projection in enumerate(edited.structure.projections):
+        here = [int(str(row["neuron"])) for row in own if row["layer"] == layer]
+        expected = plain.structure.projections[layer].weight.clone()
+        expected[:, here] = 0
+        assert torch.equal(projection.weight, expected)
+
+
 def test_study_of_other_answers_is_another_study(study: tuple[Path, list[object]]) -> None:
     run_dir, flags = study
     with no_report():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,98 +90,93 @@ def refusal(
     """
     text = " ".join(message.split())
     key = ".".join(dict.fromkeys(_KEY.findall(text)))
+    return InputError(_Complaint(text, key, arguments, configs, known, classes).line())
 
-    def with_place(name: str) -> str:
-        return name + _place(name, arguments, configs)
 
-    for explain in (_unknown, _missing, _no_class, _no_value, _wrong_kind):
-        said = explain(text, key, arguments, list(known), classes, with_place)
+@dataclass(frozen=True)
+class _Complaint:
+    """What jsonargparse says in one line, and what it is about; ``key`` where it names one."""
+
+    text: str
+    key: str
+    arguments: Sequence[str]
+    configs: Configs
+    known: Iterable[str]
+    classes: Mapping[str, Iterable[str]]
+
+    def line(self) -> str:
+        """In the words of the first kind that it is of, else in its own."""
+        kinds = (self._unknown, self._missing, self._no_class, self._no_value, self._wrong_kind)
+        said = next(filter(None, (kind() for kind in kinds)), None)
         if said is not None:
-            return InputError(said)
-    return InputError(f"{with_place(key)}: {text:.300}" if key else f"{text:.300}")
+            return said
+        return f"{self._named(self.key)}: {self.text:.300}" if self.key else f"{self.text:.300}"
 
+    def _unknown(self) -> str | None:
+        found = _UNKNOWN.search(self.text)
+        if found is None:
+            return None
+        word = found[1]
+        if self.text.startswith("unrecognized") and not word.startswith("-"):
+            return f"{word}: no flag takes it; write --NAME VALUE, and a list as [one,two]"
+        group = _GROUP.search(self.text)
+        parts = (self.key, "" if group is None else group[1], word.lstrip("-").partition("=")[0])
+        name = ".".join(filter(None, parts))
+        return f"{self._named(name)}: unknown{nearest(name, self.known)}; --help lists all"
 
-_Known = Sequence[str]
-_Classes = Mapping[str, Iterable[str]]
-_Named = Callable[[str], str]
+    def _missing(self) -> str | None:
+        found = _REQUIRED.search(self.text)
+        if found is None:
+            return None
+        name = f"{self.key}.{found[1]}".lstrip(".")
+        return f"{self._named(name)} is missing: give --{name} VALUE"
 
+    def _no_class(self) -> str | None:
+        found = _CLASS.search(self.text)
+        if (
+            found is None
+            or self.key not in self.classes
+            or "Parser key" in self.text[found.end() :]
+        ):
+            return None
+        names = sorted(self.classes[self.key])
+        return (
+            f"{self._named(self.key)} {found[1]}: no such class{nearest(found[1], names)};"
+            f" choose from {', '.join(names)}"
+        )
 
-def _unknown(
-    text: str, key: str, _: object, known: _Known, __: _Classes, named: _Named
-) -> str | None:
-    found = _UNKNOWN.search(text)
-    if found is None:
-        return None
-    word = found[1]
-    if text.startswith("unrecognized") and not word.startswith("-"):
-        return f"{word}: no flag takes it; write --NAME VALUE, and a list as [one,two]"
-    group = _GROUP.search(text)
-    parts = (key, "" if group is None else group[1], word.lstrip("-").partition("=")[0])
-    name = ".".join(filter(None, parts))
-    return f"{named(name)}: unknown{nearest(name, known)}; --help lists all"
+    def _no_value(self) -> str | None:
+        found = _FLAG.search(self.text)
+        if found is None:
+            return None
+        flag = f"--{found[1]}"
+        pairs = zip(self.arguments, self.arguments[1:], strict=False)
+        # argparse takes what begins with a dash and is no number for the next flag.
+        values = [b for a, b in pairs if a == flag and not b.startswith("--")]
+        example = f"{flag}={values[0]}" if values else f"{flag} VALUE"
+        return f"{self._named(found[1])}: no value; write {example}"
 
+    def _wrong_kind(self) -> str | None:
+        value = _VALUE.search(self.text)
+        kinds: dict[str, None] = {}
+        for name, choices, items in _EXPECTED.findall(self.text):
+            if choices:
+                kinds |= dict.fromkeys(choice.strip(" '\"") for choice in choices.split(","))
+            elif (name or items) in _KINDS:
+                kinds[_KINDS[name or items]] = None
+        if value is None or not kinds:
+            return None
+        # The section itself may be null, which helps nobody.
+        if len(kinds) > 1 and "." not in self.key:
+            kinds.pop("null", None)
+        return f"{self._named(self.key)} {value[1]!r:.60}: give {' or '.join(kinds)}"
 
-def _missing(
-    text: str, key: str, _: object, __: _Known, ___: _Classes, named: _Named
-) -> str | None:
-    found = _REQUIRED.search(text)
-    if found is None:
-        return None
-    name = f"{key}.{found[1]}".lstrip(".")
-    return f"{named(name)} is missing: give --{name} VALUE"
-
-
-def _no_class(
-    text: str, key: str, _: object, __: _Known, classes: _Classes, named: _Named
-) -> str | None:
-    found = _CLASS.search(text)
-    if found is None or key not in classes or "Parser key" in text[found.end() :]:
-        return None
-    names = sorted(classes[key])
-    return (
-        f"{named(key)} {found[1]}: no such class{nearest(found[1], names)};"
-        f" choose from {', '.join(names)}"
-    )
-
-
-def _no_value(
-    text: str, _: str, arguments: Sequence[str], __: _Known, ___: _Classes, named: _Named
-) -> str | None:
-    found = _FLAG.search(text)
-    if found is None:
-        return None
-    flag = f"--{found[1]}"
-    behind = [b for a, b in zip(arguments, arguments[1:], strict=False) if a == flag]
-    # argparse takes what begins with a dash and is no number for the next flag.
-    values = [value for value in behind if not value.startswith("--")]
-    example = f"{flag}={values[0]}" if values else f"{flag} VALUE"
-    return f"{named(found[1])}: no value; write {example}"
-
-
-def _wrong_kind(
-    text: str, key: str, _: object, __: _Known, ___: _Classes, named: _Named
-) -> str | None:
-    value = _VALUE.search(text)
-    kinds: dict[str, None] = {}
-    for name, choices, items in _EXPECTED.findall(text):
-        if choices:
-            kinds |= dict.fromkeys(choice.strip(" '\"") for choice in choices.split(","))
-        elif (name or items) in _KINDS:
-            kinds[_KINDS[name or items]] = None
-    if value is None or not kinds:
-        return None
-    # The section itself may be null, which helps nobody.
-    if len(kinds) > 1 and "." not in key:
-        kinds.pop("null", None)
-    return f"{named(key)} {value[1]!r:.60}: give {' or '.join(kinds)}"
-
-
-def _place(name: str, arguments: Sequence[str], configs: Configs) -> str:
-    """Which config file has the key, unless a flag of that name was given."""
-    if any(argument.partition("=")[0] == f"--{name}" for argument in arguments):
-        return ""
-    for path, content in configs.items():
-        keys = [key.replace(".init_args", "") for key in flat_settings(content)]
-        if any(key == name or key.startswith(f"{name}.") for key in keys):
-            return f" in {path}"
-    return ""
+    def _named(self, name: str) -> str:
+        """A key, and which config file has it, unless a flag of that name was given."""
+        if any(argument.partition("=")[0] == f"--{name}" for argument in self.arguments):
+            return name
+        for path, content in self.configs.items():
+            keys = [key.replace(".init_args", "") for key in flat_settings(content)]
+            if any(key == name or key.startswith(f"{name}.") for key in keys):
+                return f"{name} in {path}"
+        return name

@@ -71,7 +71,7 @@ def verified_traits(encoder: Encoder) -> Traits:
         raise _refusal(
             encoder,
             "what it predicts is the same whatever the other words are",
-            "Its attention must run here",
+            "No row helps: load it where its attention runs, as MRA's does on CUDA alone",
         )
     if not torch.equal(plain, same):
         raise _refusal(encoder, "replacing neurons by themselves changes the logits")

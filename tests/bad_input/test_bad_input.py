@@ -40,7 +40,7 @@ def said() -> dict[Case, str]:
 def test_bad_input_is_one_line_that_names_it_and_writes_nothing(
     case: Case, material: Path, said: dict[Case, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    before = sorted(material.rglob("*"))
+    before = contents(material)
     done = run(case, material)
     assert done.code == 2, done
     assert done.out == ""
@@ -49,7 +49,7 @@ def test_bad_input_is_one_line_that_names_it_and_writes_nothing(
     for word in case.words:
         assert word in done.err
     assert len(done.err) < 700
-    assert sorted(material.rglob("*")) == before
+    assert contents(material) == before
     assert capfd.readouterr().err == ""  # of loggers that began before this test
     said[case] = message(done, material)
 
@@ -60,8 +60,9 @@ def test_there_are_cases_of_every_kind() -> None:
 
 
 def test_page_lists_every_case_with_its_message(material: Path, said: dict[Case, str]) -> None:
-    if len(said) < len(CASES):
-        pytest.skip("not all cases ran before this test")
+    for case in CASES:
+        if case not in said:  # this test was asked for alone
+            said[case] = message(run(case, material), material)
     written = PAGE.read_text(encoding="utf-8")
     assert written == page(said, studied()), (
         "write it anew: PYTHONPATH=tests python -m bad_input.table"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import runpy
@@ -11,6 +12,7 @@ import sys
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pyarrow.parquet as pq
@@ -61,6 +63,20 @@ def real_command(script: str, *arguments: object, timeout: float = 240, **env: s
         timeout=timeout,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def killed_behind(packs: int) -> mock._patch[object]:
+    """Within it studies are interrupted when so many packs are done."""
+    from kn_lightning.module import MaskedLanguageModel
+
+    step, numbers = MaskedLanguageModel.predict_step, itertools.count()
+
+    def killed(*arguments: Any) -> object:
+        if next(numbers) == packs:
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    return mock.patch.object(MaskedLanguageModel, "predict_step", killed)
 
 
 def no_report() -> mock._patch[object]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from kn_lightning.core.edits import random_neurons, seeded_generator
-from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.schema import Neuron
 
-from .commands import command, no_report, table
+from .commands import command, killed_behind, no_report, table
 from .conftest import GROUPS, Study
 
 VALUES = ("--refine.values", 4, "--edit.control_seeds", 2)
@@ -109,14 +107,7 @@ def test_a_study_that_was_cut_off_gives_the_rows_of_one_that_was_not(
     packs = (*VALUES, "--data.pack_tokens", 30)
     flags = ("--model.encoder", tiny_folder("bert"), "--data", "JsonlPrompts")
     flags = (*flags, "--data.path", prompt_file, *packs, "--run_dir", tmp_path / "run")
-    step, numbers = MaskedLanguageModel.predict_step, iter(range(99))
-
-    def killed(*arguments: Any) -> object:
-        if next(numbers) == 2:
-            raise KeyboardInterrupt
-        return step(*arguments)
-
-    with mock.patch.object(MaskedLanguageModel, "predict_step", killed), no_report():
+    with killed_behind(2), no_report():
         assert command("analyze.py", *flags).code != 0
     assert len(list((tmp_path / "run" / "parts").iterdir())) == 2
     assert "refine.values" in command("analyze.py", *flags, "--refine.values", 5).err

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
@@ -16,10 +15,9 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from kn_lightning.core.edits import held_out, random_neurons, seeded_generator
 from kn_lightning.data.unrelated import LONDON
 from kn_lightning.errors import InputError
-from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.schema import Neuron
 
-from .commands import analyze, command, no_report, table
+from .commands import analyze, command, killed_behind, no_report, table
 from .conftest import GROUPS, Study
 
 ALL = ("--edit.weights", "[erase_zero,erase_unk,update]", "--edit.holdout", 0.4)
@@ -222,14 +220,7 @@ def test_a_study_that_was_cut_off_goes_on_with_its_weight_edits(
     packs = ("--data.pack_tokens", 30)
     flags = ("--model.encoder", tiny_folder("bert"), "--data", "JsonlPrompts")
     flags = (*flags, "--data.path", prompt_file, *SETTINGS, *packs, "--run_dir", tmp_path / "run")
-    step, numbers = MaskedLanguageModel.predict_step, iter(range(99))
-
-    def killed(*arguments: Any) -> object:
-        if next(numbers) == 2:
-            raise KeyboardInterrupt
-        return step(*arguments)
-
-    with mock.patch.object(MaskedLanguageModel, "predict_step", killed), no_report():
+    with killed_behind(2), no_report():
         # Lightning ends the process at an interrupt.
         assert command("analyze.py", *flags).code != 0
     assert len(list((tmp_path / "run" / "parts").iterdir())) == 2

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
@@ -121,13 +123,25 @@ def test_rank_scaling_by_the_model(quick: Any) -> None:
 
 
 @pytest.mark.slow
-def test_packs_are_dealt_no_worse_than_in_turn_and_no_better_than_can_be(quick: Any) -> None:
+def test_balance(quick: Any) -> None:
     rows = rows_of(quick("balance"))
     assert [row["ranks"] for row in rows] == [2, 8, 64, 512] * 2
-    for row in rows:
+    assert all(0 < row["efficiency"] <= row["largest"] + 1e-9 for row in rows)
+
+
+def test_packs_are_dealt_better_than_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from balance import long_tailed_sizes, scaled, simulated, without_giants
+
+    # Costs as estimated, but for a tenth that the estimate doesn't know of.
+    tokens = np.arange(20.0, 400.0, 20.0)
+    seconds = (tokens + 40) * np.where(np.arange(len(tokens)) % 2, 1.1, 0.9)
+    random.seed(0)
+    found = simulated(scaled(without_giants(long_tailed_sizes())), (tokens, seconds))
+    for row in found:
         assert row["efficiency"] <= row["largest"] + 1e-9
-        if row["ranks"] == 64:
-            assert row["efficiency"] >= row["dealt in turn"]
+        if row["ranks"] in (8, 64):
+            assert row["efficiency"] > row["dealt in turn"] + 0.02
 
 
 @pytest.mark.slow

@@ -19,46 +19,54 @@ def analyze() -> None:
 
     with loading():
         from kn_lightning.cli import AnalyzeCLI
-        from kn_lightning.report import write_report
+        from kn_lightning.report import WRITTEN, write_report
         from kn_lightning.tracking import track_results
 
         cli = AnalyzeCLI()
     cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
     if cli.trainer.is_global_zero:
         cli.config_init.write.end_if_stopped()
-        page = write_report(cli.run_folder.path, cli.config.report.language)
-        sys.stdout.write(f"results: {cli.run_folder.path}\nreport:  {page}\n")
-        track_results(cli.trainer.loggers, cli.run_folder.path, cli.config_init.track.artifact)
+        folder = cli.run_folder
+        write_report(folder.path, cli.config.report.language)
+        folder.publish(*WRITTEN)
+        sys.stdout.write(f"results: {folder.name}\nreport:  {folder.name}/report.html\n")
+        track_results(cli.trainer.loggers, folder.path, cli.config_init.track.artifact)
 
 
 def report() -> None:
     """The report of a run folder again, without any model."""
     from jsonargparse import ArgumentParser
 
-    from kn_lightning.report import write_report
+    from kn_lightning.remote_folder import run_folder
+    from kn_lightning.report import WRITTEN, write_report
     from kn_lightning.report.language import ENGLISH, languages
 
     parser = ArgumentParser(
         prog="analyze.py report", description=report.__doc__, exit_on_error=False
     )
-    parser.add_argument("run_dir", type=Path, help="a run folder that analyze.py has finished")
+    parser.add_argument("run_dir", help="a finished run folder, or its address")
     parser.add_argument(
         "--report.language",
         default=ENGLISH,
         help=f"language of its texts and figures: {', '.join(languages())}",
     )
     given = parser.parse_args(sys.argv[2:])
-    sys.stdout.write(f"report:  {write_report(given.run_dir, given.report.language)}\n")
+    folder = run_folder(given.run_dir)
+    write_report(folder.fetch(), given.report.language)
+    folder.publish(*WRITTEN)
+    sys.stdout.write(f"report:  {folder.name}/report.html\n")
 
 
 def neurons() -> None:
     """The knowledge neurons of a run folder as JSON, for ``--refine.neurons`` or other code."""
     from kn_lightning.errors import InputError
     from kn_lightning.neuron_json import write_neurons
+    from kn_lightning.remote_folder import run_folder
 
     if len(sys.argv) != 4 or sys.argv[2].startswith("-"):
         raise InputError("usage: python analyze.py neurons RUN_DIR FILE.json")
-    write_neurons(Path(sys.argv[2]), Path(sys.argv[3]))
+    folder = run_folder(sys.argv[2])
+    write_neurons(folder.fetch(), Path(sys.argv[3]))
     sys.stdout.write(f"neurons: {sys.argv[3]}\n")
 
 
@@ -71,9 +79,10 @@ def edit() -> None:
     with loading():
         from kn_lightning.core.weights import LAMBDA_1, LAMBDA_2, WEIGHT_EDITS
         from kn_lightning.edited_encoder import Request, write_edited
+        from kn_lightning.remote_folder import run_folder
 
     parser = ArgumentParser(prog="analyze.py edit", description=edit.__doc__, exit_on_error=False)
-    parser.add_argument("run_dir", type=Path, help="a run folder that analyze.py has finished")
+    parser.add_argument("run_dir", help="a finished run folder, or its address")
     parser.add_argument("folder", type=Path, help="where the encoder goes; a new one")
     parser.add_argument("--concepts", nargs="+", required=True, help="whose knowledge neurons")
     parser.add_argument("--weights", required=True, help=f"edit: {', '.join(WEIGHT_EDITS)}")
@@ -84,7 +93,8 @@ def edit() -> None:
     given = parser.parse_args(sys.argv[2:])
     lambdas = (given.lambda_1, given.lambda_2)
     request = Request(given.concepts, given.weights, given.new, *lambdas)
-    write_edited(given.run_dir, given.folder, request, given.model.encoder)
+    folder = run_folder(given.run_dir)
+    write_edited(folder.fetch(), given.folder, request, given.model.encoder)
     sys.stdout.write(f"encoder: {given.folder}\n")
 
 

@@ -31,11 +31,10 @@ from kn_lightning.environment import study_settings
 from kn_lightning.errors import InputError
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.parsing import read_configs, refusal
+from kn_lightning.remote_folder import run_folder
 from kn_lightning.report.language import ENGLISH, check_language, languages
-from kn_lightning.run_folder import RunFolder
 
 _NAMES_ENCODER = ("--model.encoder", "--model", "--config", "-c")
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # a Path has lost the second slash
 _CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -114,9 +113,10 @@ class AnalyzeCLI(_ScriptCLI):
         parser.add_lightning_class_args(TrackCallback, "track")
         parser.add_argument(
             "--run_dir",
-            type=Path | None,
+            type=str | None,
             default=None,
-            help="results; the same study is resumed there (default: its own folder in runs/)",
+            help="results: a folder, or an address such as s3://BUCKET/RUN; the same study is"
+            " resumed there (default: its own folder in runs/)",
         )
         parser.add_argument(
             "--overwrite",
@@ -147,8 +147,7 @@ class AnalyzeCLI(_ScriptCLI):
         ):
             config.pop(key, None)
         super().instantiate_classes()
-        _check_is_local(self.config.run_dir)
-        self.run_folder = RunFolder(self.config.run_dir or _default_run_dir(config))
+        self.run_folder = run_folder(self.config.run_dir or _default_run_dir(config))
         overwrite = self.config.overwrite
         self.config_init.write.begin(self.run_folder, config, overwrite)
         self.config_init.track.begin(self.trainer, self.run_folder, config, overwrite)
@@ -165,15 +164,6 @@ class TrainCLI(_ScriptCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """``--export.folder``."""
         parser.add_lightning_class_args(ExportCallback, "export")
-
-
-def _check_is_local(run_dir: Path | None) -> None:
-    """Raise InputError for an address: a path of that name would be made without a word."""
-    if run_dir is not None and (scheme := _ADDRESS.match(str(run_dir))):
-        raise InputError(
-            f"run_dir {run_dir}: give a folder, not an address: no file of {scheme[0]} moves"
-            " into place at once; mount it, or copy the finished folder there"
-        )
 
 
 def _subclasses(kind: type) -> list[type]:

@@ -26,9 +26,11 @@ from kn_lightning.files import move_whole, write_whole
 from kn_lightning.keys import with_keys
 from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES
 
-_CONFIG = "config.yaml"
-_ENVIRONMENT = "environment.json"
-_SKIPPED = "skipped.parquet"
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+SKIPPED = "skipped.parquet"
+RUN_ID = "wandb_run_id"
+"""Names the W&B run to go on with."""
 _WRITTEN = re.compile(
     r"parts|scores|figures|config\.yaml|environment\.json|summary\.json|report\.(html|md)"
     r"|wandb_run_id|stop|\w+\.parquet(\.tmp)?|\..+\.tmp"
@@ -45,6 +47,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.name = str(path)
+        """What a user calls it."""
         self.parts = path / "parts"
         self.stop_file = path / "stop"
         """Where a signal to one rank is noted for all."""
@@ -52,8 +56,19 @@ class RunFolder:
     @property
     def is_complete(self) -> bool:
         """Whether all tables are in place."""
-        files = (*(f"{name}.parquet" for name in self._tables()), _SKIPPED, _ENVIRONMENT)
-        return all((self.path / file).is_file() for file in files)
+        files = {*(f"{name}.parquet" for name in self._tables()), SKIPPED, ENVIRONMENT}
+        return files <= self._names()
+
+    def fetch(self) -> Path:
+        """The folder of a finished run, here: a local one is."""
+        return self.path
+
+    def publish(self, *names: str) -> None:
+        """Bring files, or all in a folder, to where the run lies; those of a local one are there.
+
+        Args:
+            names: relative to the run folder.
+        """
 
     def open(
         self,
@@ -93,7 +108,7 @@ class RunFolder:
                     for key in differing
                 )
                 raise InputError(
-                    f"run_dir {self.path} holds another study; it differs in {changes}."
+                    f"run_dir {self.name} holds another study; it differs in {changes}."
                     " Give another --run_dir, the settings of that study to go on with it, or"
                     " --overwrite true to lose it"
                 )
@@ -104,40 +119,46 @@ class RunFolder:
         self.parts.mkdir(exist_ok=True)
         for left in self.parts.glob("*.tmp"):  # of ranks that were killed
             shutil.rmtree(left)
-        write_whole(
-            self.path / _CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        )
+        write_whole(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         self._write_table("skipped", [skipped])
 
     def _remove_run(self) -> None:
         """Empty the folder, or raise InputError where it holds what no run has written."""
-        entries = sorted(self.path.iterdir())
-        if others := [entry.name for entry in entries if not _WRITTEN.fullmatch(entry.name)]:
+        names = sorted(self._names())
+        if others := [name for name in names if not _WRITTEN.fullmatch(name)]:
             raise InputError(
-                f"run_dir {self.path}: {', '.join(others)} is not of a run; move it elsewhere"
+                f"run_dir {self.name}: {', '.join(others)} is not of a run; move it elsewhere"
                 " before --overwrite true"
             )
         # Its environment last: until then it is known to be a run.
-        for entry in sorted(entries, key=lambda entry: entry.name == _ENVIRONMENT):
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+        for name in sorted(names, key=lambda name: name == ENVIRONMENT):
+            self._remove(name)
+
+    def _names(self) -> set[str]:
+        """Of what lies in the folder."""
+        return {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+
+    def _remove(self, name: str) -> None:
+        entry = self.path / name
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
 
     def _check_free(self) -> None:
         """Make the folder, or raise InputError unless it is there and empty."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             # What a run that was killed at its very first file left behind is nobody's.
-            left = f".{_ENVIRONMENT}."
-            used = any(not file.name.startswith(left) for file in self.path.iterdir())
+            left = f".{ENVIRONMENT}."
+            used = any(not name.startswith(left) for name in self._names())
         except OSError as error:
             raise InputError(
-                f"run_dir {self.path}: {error.strerror}; give another --run_dir"
+                f"run_dir {self.name}: {error.strerror or error}; give another --run_dir"
             ) from error
         if used:
             raise InputError(
-                f"run_dir {self.path} is not empty and holds no run (no {_ENVIRONMENT});"
+                f"run_dir {self.name} is not empty and holds no run (no {ENVIRONMENT});"
                 " give another --run_dir"
             )
 
@@ -154,12 +175,12 @@ class RunFolder:
         """Replace ``environment.json``."""
         record = {"schema_version": SCHEMA_VERSION, **environment}
         write_whole(
-            self.path / _ENVIRONMENT, json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+            self.path / ENVIRONMENT, json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         )
 
     def environment(self) -> dict[str, Any]:
         """What ``environment.json`` says."""
-        record: dict[str, Any] = json.loads((self.path / _ENVIRONMENT).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8"))
         return record
 
     def finished_packs(self) -> frozenset[int]:
@@ -191,6 +212,10 @@ class RunFolder:
             # A rank that outlived its killed run was quicker, with the same.
             shutil.rmtree(temporary)
 
+    def write_scores(self, number: int, content: bytes) -> None:
+        """Put all scores of one pack on disk."""
+        write_whole(self.path / "scores" / f"{number:06d}.safetensors", content)
+
     def close(self, n_packs: int) -> None:
         """Join the parts to the tables, add up their seconds, and remove them.
 
@@ -201,7 +226,7 @@ class RunFolder:
         missing = sorted(set(range(n_packs)) - finished)
         if missing:
             raise InputError(
-                f"run_dir {self.path}: {len(missing)} of {n_packs} packs are not computed yet;"
+                f"run_dir {self.name}: {len(missing)} of {n_packs} packs are not computed yet;"
                 " run the same command again, without a limit on batches"
             )
         parts = [self.parts / f"{number:06d}" for number in range(n_packs)]
@@ -235,13 +260,13 @@ class RunFolder:
         move_whole(temporary, self.path / f"{name}.parquet")
 
     def _identity(self) -> dict[str, Any] | None:
-        if not (self.path / _ENVIRONMENT).is_file():
+        if not (self.path / ENVIRONMENT).is_file():
             return None
         try:
             identity: dict[str, Any] = self.environment()["identity"]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"run_dir {self.path}: its {_ENVIRONMENT} is no run's ({error!r});"
+                f"run_dir {self.name}: its {ENVIRONMENT} is no run's ({error!r});"
                 " give another --run_dir"
             ) from error
         return identity

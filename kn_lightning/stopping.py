@@ -23,10 +23,12 @@ class StopSignals:
 
     Args:
         file: in a folder that is there, on a disk that all ranks share.
+        results: what a user calls the place where packs go.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, results: str) -> None:
         self.file = file
+        self.results = results
         self._before: dict[signal.Signals, Any] = {}
         self._interrupts = 0
 
@@ -59,7 +61,7 @@ class StopSignals:
                 raise Stopped(
                     signal.SIGINT,
                     f"stopped at once by Ctrl+C, without the pack in hand; the same command goes"
-                    f" on behind the packs in {self.file.parent}",
+                    f" on behind the packs in {self.results}",
                 )
             sys.stderr.write("stopping behind the pack in hand (Ctrl+C again: at once)\n")
         self.file.write_text(str(number))

@@ -19,13 +19,11 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from kn_lightning.environment import shareable
+from kn_lightning.run_folder import RUN_ID
 
 if TYPE_CHECKING:
     import pandas as pd
     import wandb
-
-RUN_ID = "wandb_run_id"
-"""File of the run folder that names the W&B run to go on with."""
 
 _NOT_SHARED = {"config.yaml", RUN_ID, "parts", "scores"}
 """Entries of a run folder that are no part of its artifact as they are."""

@@ -70,7 +70,9 @@ def test_signal_to_another_rank_ends_this_one_too(
 ) -> None:
     run = tmp_path / "run"
     with no_report():
-        at_pack(0, lambda: StopSignals(run / "stop")._note(signal.SIGUSR1, None), monkeypatch)
+        at_pack(
+            0, lambda: StopSignals(run / "stop", str(run))._note(signal.SIGUSR1, None), monkeypatch
+        )
         done = command("analyze.py", *STUDY, "--run_dir", run)
     assert done.code == 128 + signal.SIGUSR1
     assert RunFolder(run).finished_packs() == {0}
@@ -87,7 +89,7 @@ def test_signal_in_the_last_pack_leaves_nothing_to_go_on_with(
 
 def test_second_interrupt_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGINT)  # a job in the background ignores it
-    signals = StopSignals(tmp_path / "stop")
+    signals = StopSignals(tmp_path / "stop", "run")
     signals.install()
     (tmp_path / "stop").write_text(str(int(signal.SIGINT)))  # another rank was told first
     try:

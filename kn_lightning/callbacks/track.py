@@ -16,9 +16,9 @@ from torch import Tensor
 
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
-from kn_lightning.run_folder import RunFolder
+from kn_lightning.run_folder import RUN_ID, RunFolder
 from kn_lightning.schema import INTEGRATED_GRADIENTS
-from kn_lightning.tracking import RUN_ID, shared_settings
+from kn_lightning.tracking import shared_settings
 
 _WANDB = {
     "WANDB_X_DISABLE_META": "true",  # interpreter, arguments, host, user, hardware
@@ -82,6 +82,7 @@ class TrackCallback(Callback):
             logger.log_hyperparams(settings)
             if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
                 (self.folder.path / RUN_ID).write_text(logger.experiment.id, encoding="utf-8")
+                self.folder.publish(RUN_ID)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Counts what was done before."""

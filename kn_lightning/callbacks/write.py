@@ -14,7 +14,6 @@ from safetensors.torch import save
 from kn_lightning.data.study import Pack
 from kn_lightning.environment import environment_record, study_identity
 from kn_lightning.errors import Stopped
-from kn_lightning.files import write_whole
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
 from kn_lightning.run_folder import RunFolder
@@ -40,7 +39,7 @@ class WriteCallback(Callback):
         self.folder = folder
         self.config = config
         self.overwrite = overwrite
-        self.signals = StopSignals(folder.stop_file)
+        self.signals = StopSignals(folder.stop_file, folder.name)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Opens or resumes the run folder; what it holds isn't computed again."""
@@ -78,7 +77,7 @@ class WriteCallback(Callback):
         if self.scores:
             scores = outputs.attribution.scores
             named = {g.concept: scores[place].contiguous() for g, place in outputs.groups()}
-            write_whole(self.folder.path / "scores" / f"{number:06d}.safetensors", save(named))
+            self.folder.write_scores(number, save(named))
         now = time.perf_counter()
         seconds = {"total": now - self._mark, **outputs.seconds}
         self._mark = now
@@ -113,7 +112,7 @@ class WriteCallback(Callback):
             raise Stopped(
                 number,
                 f"stopped by {number.name} behind the pack in hand:"
-                f" {len(self.folder.finished_packs())} packs are in {self.folder.path};"
+                f" {len(self.folder.finished_packs())} packs are in {self.folder.name};"
                 " the same command goes on from there",
             )
 

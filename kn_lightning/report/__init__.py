@@ -26,6 +26,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+WRITTEN = ("figures", "summary.json", "report.md", "report.html")
+"""Entries of the run folder that a report is, the page last."""
+
 
 def write_report(run_dir: Path, language: str = "en") -> Path:
     """Write the report of a finished run into its folder, replacing an earlier one.

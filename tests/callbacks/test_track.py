@@ -24,8 +24,7 @@ from wandb.proto import wandb_internal_pb2
 from kn_lightning.callbacks.track import TrackCallback, Window
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
-from kn_lightning.run_folder import RunFolder
-from kn_lightning.tracking import RUN_ID
+from kn_lightning.run_folder import RUN_ID, RunFolder
 
 from .commands import REPOSITORY, Finished, command, no_report, real_command, table
 from .conftest import GROUPS, Study

@@ -1,0 +1,247 @@
+"""A run folder at an address: as a local one, whole or not at all, and gone on with."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import fsspec
+import pytest
+from callbacks.commands import command, no_report, real_command, table
+from test_run_folder import IDENTITY, NO_ROWS, SECONDS, tables
+
+from kn_lightning.callbacks.write import WriteCallback
+from kn_lightning.errors import InputError
+from kn_lightning.remote_folder import RemoteFolder, run_folder
+from kn_lightning.run_folder import RunFolder
+from kn_lightning.schema import TABLES
+
+ADDRESS = "memory://bucket/run"
+STUDY = (
+    "--data.max_groups", 5, "--data.pack_tokens", 150, "--data.tag_pos", "false",
+    "--model.rule", "gauss_legendre", "--model.nodes", 3,
+    "--trainer.enable_progress_bar", "false",
+)  # fmt: skip
+"""Five packs of one concept each."""
+
+
+@pytest.fixture(autouse=True)
+def store() -> Any:
+    """The file system of ``memory://``, empty."""
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+    return files
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    """The study in a local folder."""
+    with unreported():
+        assert command("analyze.py", *STUDY, "--run_dir", tmp_path / "local").code == 0
+    return tmp_path / "local"
+
+
+@contextmanager
+def unreported() -> Iterator[None]:
+    """Within the block studies end without their report."""
+    with no_report(), mock.patch("kn_lightning.report.WRITTEN", ()):
+        yield
+
+
+def opened() -> RunFolder:
+    folder = run_folder(ADDRESS)
+    folder.open({"a": 1}, {"versions": {}}, NO_ROWS, IDENTITY)
+    return folder
+
+
+def assert_same_tables(local: Path, address: str = ADDRESS) -> None:
+    path = (folder := run_folder(address)).fetch()
+    for name in (*TABLES, "skipped"):
+        assert table(path, name) == table(local, name), name
+    assert not folder.finished_packs()
+
+
+def test_a_path_is_a_local_folder_and_so_is_a_file_address(tmp_path: Path) -> None:
+    assert type(run_folder("runs/a")) is RunFolder
+    assert type(run_folder(tmp_path)) is RunFolder
+    folder = run_folder(tmp_path.as_uri())
+    assert type(folder) is RunFolder
+    assert folder.path == tmp_path
+
+
+def test_a_study_at_an_address_is_that_of_a_local_folder(local: Path, store: Any) -> None:
+    done = command("analyze.py", *STUDY, "--run_dir", ADDRESS, "--write.scores", "true")
+    assert done.code == 0, done.err
+    assert f"report:  {ADDRESS}/report.html" in done.out
+    assert_same_tables(local)
+    assert len(store.ls("/bucket/run/scores")) == 5
+    page = store.cat_file("/bucket/run/report.html")
+    assert not [path for path in store.find("/") if path.endswith(".tmp")]
+
+    store.rm("/bucket/run/report.html")
+    done = command("analyze.py", "report", ADDRESS)
+    assert done.code == 0, done.err
+    assert store.cat_file("/bucket/run/report.html") == page
+
+
+def test_neurons_of_a_run_at_an_address(local: Path, tmp_path: Path) -> None:
+    with unreported():
+        assert command("analyze.py", *STUDY, "--run_dir", ADDRESS).code == 0
+    for run in (ADDRESS, local):
+        assert command("analyze.py", "neurons", run, tmp_path / f"{len(str(run))}.json").code == 0
+    first, second = (path.read_text() for path in sorted(tmp_path.glob("*.json")))
+    assert json.loads(first) == json.loads(second) != {}
+
+
+def test_a_run_at_an_address_goes_on_and_another_study_is_refused(
+    local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = (*STUDY, "--run_dir", ADDRESS)
+    calls: list[int] = []
+    original = WriteCallback.on_predict_batch_end
+
+    def interrupted(self: WriteCallback, *arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise InputError("planted")
+        original(self, *arguments)
+
+    with unreported(), mock.patch.object(WriteCallback, "on_predict_batch_end", interrupted):
+        assert command("analyze.py", *flags).code == 2
+    assert run_folder(ADDRESS).finished_packs() == {0, 1}
+    assert command("analyze.py", "report", ADDRESS).code == 2
+    other = (*flags, "--refine.threshold", 0.3)
+    with unreported():
+        refused = command("analyze.py", *other)
+        assert refused.code == 2
+        assert f"run_dir {ADDRESS} holds another study" in refused.err
+        assert "refine.threshold" in refused.err
+        assert command("analyze.py", *flags).code == 0
+    assert_same_tables(local)
+    with unreported():
+        assert command("analyze.py", *flags).code == 0  # all is there
+        assert command("analyze.py", *other, "--overwrite", "true").code == 0
+    assert run_folder(ADDRESS).environment()["identity"]["refine.threshold"] == 0.3
+
+
+def test_two_ranks_write_to_one_address(local: Path, tmp_path: Path) -> None:
+    # dir:// is a folder of the disk as another file system, which processes can share.
+    done = real_command(
+        "analyze.py", *STUDY, "--run_dir", "dir://run", "--trainer.devices", 2,
+        "--trainer.strategy", "ddp", FSSPEC_DIR_PATH=str(tmp_path / "store"),
+        FSSPEC_DIR_TARGET_PROTOCOL="file",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    for name in (*TABLES, "skipped"):
+        assert table(tmp_path / "store" / "run", name) == table(local, name), name
+    assert (tmp_path / "store" / "run" / "report.html").exists()
+    assert not (tmp_path / "store" / "run" / "parts").exists()
+
+
+def test_what_cannot_be_written_whole_is_not_there(store: Any) -> None:
+    folder = opened()
+    folder.write_part(0, tables(0), SECONDS)
+    with (
+        mock.patch.object(type(store), "mv", side_effect=ValueError("connection lost")),
+        pytest.raises(OSError, match="connection lost"),
+    ):
+        folder.write_part(1, tables(1), SECONDS)
+    assert folder.finished_packs() == {0}
+    again = opened()  # what was left of it stands in nobody's way
+    assert not [path for path in store.find("/") if path.endswith(".tmp")]
+    again.write_part(1, tables(1), SECONDS)
+    again.check([["0", "0"], ["1", "1"]])
+    again.close(2)
+    assert run_folder(ADDRESS).is_complete
+
+
+def test_closing_that_is_cut_off_is_done_again(store: Any) -> None:
+    folder = opened()
+    folder.write_part(0, tables(0), SECONDS)
+    original, put = RemoteFolder._put, []
+
+    def cut_off(self: RemoteFolder, name: str, content: bytes) -> None:
+        put.append(name)
+        if len(put) == 3:
+            raise OSError("connection lost")
+        original(self, name, content)
+
+    with mock.patch.object(RemoteFolder, "_put", cut_off), pytest.raises(OSError, match="lost"):
+        folder.close(1)
+    again = opened()
+    assert not again.is_complete
+    again.check([["0", "0"]])
+    again.close(1)
+    assert again.is_complete
+    assert not store.exists("/bucket/run/parts")
+
+
+@pytest.mark.parametrize("content", [b"half", b""])
+def test_a_torn_part_is_reported(store: Any, content: bytes) -> None:
+    folder = opened()
+    store.pipe_file("/bucket/run/parts/000000.tar", content)
+    with pytest.raises(InputError, match=r"parts/000000.tar is torn .*delete it"):
+        folder.check([["0"]])
+
+
+def test_a_part_cannot_write_outside_its_folder(store: Any, tmp_path: Path) -> None:
+    folder = opened()
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        entry = tarfile.TarInfo(f"../../../{tmp_path.name}-outside")
+        entry.size = 4
+        tar.addfile(entry, io.BytesIO(b"evil"))
+    store.pipe_file("/bucket/run/parts/000000.tar", packed.getvalue())
+    with pytest.raises(InputError, match="torn"):
+        folder.check([["0"]])
+    outside = os.path.normpath(folder.parts / f"../../../{tmp_path.name}-outside")
+    assert not Path(outside).exists()
+
+
+def test_foreign_files_are_reported_and_left(store: Any) -> None:
+    store.pipe_file("/bucket/run/notes.txt", b"mine")
+    with pytest.raises(InputError, match=f"run_dir {ADDRESS} is not empty and holds no run"):
+        opened()
+    store.rm("/bucket/run/notes.txt")
+    folder = opened()
+    store.pipe_file("/bucket/run/parts/notes.txt", b"mine")
+    with pytest.raises(InputError, match=r"parts/notes.txt is none of this study's"):
+        folder.check([["0"]])
+    store.pipe_file("/bucket/run/notes.txt", b"mine")
+    with pytest.raises(InputError, match=r"notes.txt is not of a run"):
+        run_folder(ADDRESS).open({}, {}, NO_ROWS, IDENTITY, overwrite=True)
+    assert store.cat_file("/bucket/run/notes.txt") == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("nonsense://a/b", "nonsense"),
+        ("memory:/a/b", "two slashes"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(address: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        run_folder(address)
+    assert said in str(caught.value)
+
+
+def test_secrets_in_an_address_are_not_shown(store: Any) -> None:
+    address = "memory://name:s3cret@bucket/run?token=s3cret"
+    folder = run_folder(address)
+    assert folder.name == "memory://bucket/run"
+    lost = ConnectionError(f"no answer from {address} in time")
+    said = "memory://bucket/run/environment.json: no answer from memory://bucket/run in time"
+    with (
+        mock.patch.object(type(store), "mv", side_effect=lost),
+        pytest.raises(OSError, match=f"^{said}$"),
+    ):
+        folder.open({}, {}, NO_ROWS, IDENTITY)

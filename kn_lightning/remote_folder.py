@@ -15,7 +15,7 @@ import tarfile
 import tempfile
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +216,18 @@ class RemoteFolder(RunFolder):
         folder, _, file = f"{self._root}/{name}".rpartition("/")
         temporary = f"{folder}/.{file}.{os.getpid()}.tmp"
         with _reaching(f"{self.name}/{name}"):
-            self._files.makedirs(folder, exist_ok=True)
+            self._make(folder)
             self._files.pipe_file(temporary, content)
             self._files.mv(temporary, f"{folder}/{file}")
+
+    def _make(self, folder: str) -> None:
+        """Make a folder, and those that it lies in but the first: a typing error makes no bucket.
+
+        Raises:
+            FileNotFoundError: there is no such first one.
+        """
+        levels = folder.split("/")
+        first = next(n for n, level in enumerate(levels, start=1) if level)
+        for depth in range(min(first + 1, len(levels)), len(levels) + 1):
+            with suppress(FileExistsError):
+                self._files.mkdir("/".join(levels[:depth]), create_parents=False)

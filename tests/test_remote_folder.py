@@ -37,7 +37,7 @@ def store() -> Any:
     """The file system of ``memory://``, empty."""
     files = fsspec.filesystem("memory")
     files.store.clear()
-    files.pseudo_dirs[:] = [""]
+    files.pseudo_dirs[:] = ["", "/bucket"]
     return files
 
 
@@ -182,6 +182,15 @@ def test_closing_that_is_cut_off_is_done_again(store: Any) -> None:
     again.close(1)
     assert again.is_complete
     assert not store.exists("/bucket/run/parts")
+
+
+def test_no_bucket_is_made(store: Any) -> None:
+    folder = run_folder("memory://buckte/run")
+    with pytest.raises(OSError, match="memory://buckte/run/environment.json: "):
+        folder.open({}, {}, NO_ROWS, IDENTITY)
+    assert store.find("/", withdirs=True) == ["/bucket"]
+    run_folder("memory://bucket/runs/a/b").open({}, {}, NO_ROWS, IDENTITY)
+    assert store.isfile("/bucket/runs/a/b/environment.json")
 
 
 @pytest.mark.parametrize("content", [b"half", b""])

@@ -284,6 +284,8 @@ CASES = (
     _number("--trainer.limit_predict_batches", "-1", "-1"),
     _number("--seed_everything", "-1", "-1"),
     Case("Run folders", "a file", "--run_dir good.jsonl", ("good.jsonl",)),
+    Case("Run folders", "an unknown kind of address", "--run_dir s4://a/run", ("s4://a/run",)),
+    Case("Run folders", "half an address", "--run_dir s3:/a/run", ("s3:/a/run",)),
     Case("Other commands", "no such run", "report none", ("none", "run folder")),
     Case("Other commands", "no run", "report texts", ("texts",)),
     Case("Other commands", "no such run", "neurons none n.json", ("none",)),

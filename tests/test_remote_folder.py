@@ -133,6 +133,7 @@ def test_a_run_at_an_address_goes_on_and_another_study_is_refused(
 
 
 def test_two_ranks_write_to_one_address(local: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
     # dir:// is a folder of the disk as another file system, which processes can share.
     done = real_command(
         "analyze.py", *STUDY, "--run_dir", "dir://run", "--trainer.devices", 2,
@@ -184,13 +185,16 @@ def test_closing_that_is_cut_off_is_done_again(store: Any) -> None:
     assert not store.exists("/bucket/run/parts")
 
 
-def test_no_bucket_is_made(store: Any) -> None:
-    folder = run_folder("memory://buckte/run")
-    with pytest.raises(OSError, match="memory://buckte/run/environment.json: "):
+def test_no_bucket_is_made(tmp_path: Path) -> None:
+    (tmp_path / "bucket").mkdir()
+    files = fsspec.filesystem("dir", path=str(tmp_path), target_protocol="file")
+    folder = RemoteFolder("dir://buckte/run", files, "buckte/run")
+    with pytest.raises(OSError, match="dir://buckte/run/environment.json: "):
         folder.open({}, {}, NO_ROWS, IDENTITY)
-    assert store.find("/", withdirs=True) == ["/bucket"]
-    run_folder("memory://bucket/runs/a/b").open({}, {}, NO_ROWS, IDENTITY)
-    assert store.isfile("/bucket/runs/a/b/environment.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["bucket"]
+    folder = RemoteFolder("dir://bucket/runs/a/b", files, "bucket/runs/a/b")
+    folder.open({}, {}, NO_ROWS, IDENTITY)
+    assert (tmp_path / "bucket" / "runs" / "a" / "b" / "environment.json").is_file()
 
 
 @pytest.mark.parametrize("content", [b"half", b""])

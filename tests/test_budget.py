@@ -16,7 +16,7 @@ from callbacks.commands import Table, analyze, table, write_jsonl
 from encoders.tiny import PROMPTS, tiny_model
 
 from kn_lightning.attribution import AttributionSettings, attribute_encoded
-from kn_lightning.budget import RowBudget, fitting_row_tokens
+from kn_lightning.budget import RowBudget, _malloc_trim, fitting_row_tokens
 from kn_lightning.encoders.climb import Climb
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.staged import StagedForward
@@ -224,3 +224,23 @@ def test_a_study_that_runs_out_of_memory_ends_with_the_same_tables(
     assert edits[-1] == 2 * ROW_TOKENS // 4
     for name in ("prompts", "completeness", "coarse", "neurons", "edits"):
         assert_tables_equal_but_for_rounding(table(run, name), table(undisturbed, name))
+
+
+@pytest.mark.skipif(_malloc_trim() is None, reason="this C library gives no memory back on demand")
+def test_gaps_among_what_is_kept_go_back_to_the_machine() -> None:
+    kept = []
+
+    def compute(row_tokens: int) -> None:
+        gone = []
+        for _ in range(2000):
+            gone.append(torch.ones(25_000))  # 100 KB: below what malloc maps on its own
+            kept.append(torch.ones(1))
+
+    before = resident_bytes()
+    RowBudget(1).run(compute)
+    assert resident_bytes() - before < 20 << 20  # of 200 MB
+
+
+def resident_bytes() -> int:
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS"))

@@ -163,3 +163,11 @@ def test_other_methods(quick: Any) -> None:
         "gradient_activation",
         "ablation",
     ]
+
+
+@pytest.mark.slow
+def test_the_whole_of_a_run(quick: Any) -> None:
+    (row,) = rows_of(quick("whole_run"))
+    assert row["whole_over_attribution_and_edits"] > 1
+    assert row["whole_seconds"] > row["attribution_seconds"] + row["edits_seconds"] > 0
+    assert 0 < row["help_seconds"] < row["whole_seconds"]

@@ -16,6 +16,8 @@ machine without a GPU.
     listings     summary → the tables (parts: change_listings, concept_listings, settings)
     figures      frames and captions → pictures (parts: change_figures, histogram_figures,
                  neuron_figures, agreement_figures; canvas: what they share; fonts)
+    explorer     frames → what a reader of the page can look up (likeness: which concepts share
+                 neurons; explorer_texts: in words; templates/explorer*.js: what draws it)
     page         all of that → Markdown and HTML
     language     English texts → those of another language, a file in ``languages/``
 
@@ -46,7 +48,7 @@ def write_report(run_dir: Path, language: str = "en") -> Path:
             message names the file or flag and what to do.
     """
     from kn_lightning import files
-    from kn_lightning.report import changes, figures, page, summary, tables
+    from kn_lightning.report import changes, explorer, figures, page, summary, tables
     from kn_lightning.report.language import speaking
 
     run_dir = Path(run_dir)
@@ -55,7 +57,8 @@ def write_report(run_dir: Path, language: str = "en") -> Path:
         measured = changes.measured_changes(frames.edits, frames.neurons)
         numbers = summary.summary(frames, measured)
         pictures = figures.pictures(frames, measured, numbers)
-        markdown, html = page.markdown(numbers, pictures), page.html(numbers, pictures)
+        explored = explorer.explorer(frames, measured)
+        markdown, html = page.markdown(numbers, pictures), page.html(numbers, pictures, explored)
     for picture in pictures:
         files.write_whole(run_dir / "figures" / f"{picture.name}.png", picture.png)
         files.write_whole(run_dir / "figures" / f"{picture.name}.svg", picture.svg)

@@ -11,6 +11,8 @@ import jinja2
 from markupsafe import Markup
 
 from kn_lightning.report.caveats import caveats, left_out
+from kn_lightning.report.explorer import embedded
+from kn_lightning.report.explorer_texts import texts
 from kn_lightning.report.figures import Picture
 from kn_lightning.report.language import current_language, say
 from kn_lightning.report.listings import listings
@@ -26,12 +28,23 @@ def markdown(numbers: Summary, pictures: list[Picture]) -> str:
     return re.sub(r"\n{3,}", "\n\n", _rendered("report.md.j2", numbers, pictures))
 
 
-def html(numbers: Summary, pictures: list[Picture]) -> str:
-    """``report.html``, with everything that it shows inside."""
-    return _rendered("report.html.j2", numbers, pictures)
+def html(numbers: Summary, pictures: list[Picture], explored: dict[str, Any]) -> str:
+    """``report.html``, with everything that it shows inside.
+
+    Args:
+        numbers: the summary.
+        pictures: the figures.
+        explored: what the Explorer shows; without anything there is none.
+    """
+    content = None
+    if explored:
+        content = embedded({"data": explored, "texts": texts(explored, numbers)})
+    return _rendered("report.html.j2", numbers, pictures, content)
 
 
-def _rendered(template: str, numbers: Summary, pictures: list[Picture]) -> str:
+def _rendered(
+    template: str, numbers: Summary, pictures: list[Picture], explored: Markup | None = None
+) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kn_lightning.report", "templates"),
         autoescape=True,  # Concepts, prompts and reasons are other people's text.
@@ -49,6 +62,7 @@ def _rendered(template: str, numbers: Summary, pictures: list[Picture]) -> str:
         caveats=caveats(numbers),
         left_out=left_out(numbers),
         tables=listings(numbers),
+        explored=explored,
         figures={picture.name: picture for picture in pictures},
     )
 

@@ -1,0 +1,131 @@
+"""What the Explorer says, in the language spoken now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kn_lightning.report.explorer import N_NAMED
+from kn_lightning.report.labels import edit_label, kind_label, pos_label
+from kn_lightning.report.language import say
+
+Summary = dict[str, Any]
+
+
+def texts(explored: dict[str, Any], numbers: Summary) -> dict[str, Any]:
+    """All texts by name; ``edits``, ``kinds`` and ``pos`` by the names in ``explored``.
+
+    ``{places}`` stay as they are: the page fills them in.
+    """
+    return {
+        "edits": {edit: edit_label(edit) for edit in explored["edits"]},
+        "kinds": {kind: kind_label(kind, numbers) for kind in explored["kinds"]},
+        "pos": {pos: pos_label(pos) for pos in explored["pos"]},
+        **_heads(),
+        **_titles(),
+        **_messages(explored),
+    }
+
+
+def _heads() -> dict[str, str]:
+    """Heads of columns."""
+    return {
+        "concept": say("Concept"),
+        "part_of_speech": say("Part of speech"),
+        "prompts": say("Prompts"),
+        "neurons": say("Neurons"),
+        "prompt": say("Prompt"),
+        "relation": say("Relation"),
+        "guess": say("First guess"),
+        "rank": say("Rank of the answer"),
+        "before": say("P before"),
+        "after": say("P after: {edit}", edit="{edit}"),
+        "after_all": say("P after"),
+        "own_change": say("Own change: {edit}", edit="{edit}"),
+        "change": say("Relative change"),
+        "edit": say("Edit"),
+        "kind": say("Prompts and neurons edited"),
+        "layer": say("Layer (0-based)"),
+        "neuron": say("Layer, neuron"),
+        "score": say("Score"),
+        "share": say("Share of prompts"),
+        "n_concepts": say("Concepts"),
+        "value_rank": say("Rank of the concept"),
+        "activation": say("Activation"),
+        "in_common": say("Neurons in common"),
+        "jaccard": say("Jaccard index"),
+        "place": say("Place"),
+        "promoted": say("Promoted tokens"),
+        "demoted": say("Demoted tokens"),
+    }
+
+
+def _titles() -> dict[str, str]:
+    """Headings and buttons."""
+    return {
+        "list": say("All concepts"),
+        "of_neuron": say("Layer {layer}, neuron {neuron}", layer="{layer}", neuron="{neuron}"),
+        "its_prompts": say("Its prompts"),
+        "its_changes": say("Means by edit"),
+        "its_layers": say("Its neurons by layer"),
+        "its_neurons": say("Its neurons"),
+        "its_nearest": say("Concepts that share most with it"),
+        "its_concepts": say("Its concepts"),
+        "its_tokens": say("What it promotes and demotes"),
+        "its_top": say("Prompts that activate it most"),
+        "map": say("Overlap map of the {n} concepts that share most", n="{n}"),
+        "all": say("Show all {n} rows", n="{n}"),
+    }
+
+
+def _messages(explored: dict[str, Any]) -> dict[str, str]:
+    """Sentences."""
+    left_out = ", ".join(edit_label(edit) for edit in explored["left_out"])
+    return {
+        "shown": say("Concepts shown: {n} of {total}", n="{n}", total="{total}"),
+        "choose": say("Choose a concept in the table, or a neuron of one."),
+        "summary": say(
+            "Prompts: {prompts}. Knowledge neurons: {neurons}. Mean probability: {probability}.",
+            prompts="{prompts}",
+            neurons="{neurons}",
+            probability="{probability}",
+        ),
+        "summary_neuron": say("Concepts that have it as a knowledge neuron: {n}.", n="{n}"),
+        "no_concept": say("This run has no concept “{name}”.", name="{name}"),
+        "no_neuron": say(
+            "“{name}” is no knowledge neuron of a concept on this page; a neuron is written as "
+            "layer-number, and neurons.parquet has all.",
+            name="{name}",
+        ),
+        "no_neurons": say("It has no knowledge neurons, so nothing was edited."),
+        "none_near": say("No other concept has a neuron in common with it."),
+        "no_values": say(
+            "Without --refine.values the run didn't look at what neurons promote, or at which "
+            "prompts activate them most."
+        ),
+        "fewer_prompts": say(
+            "{n} of {total} prompts are on this page; prompts.parquet and edits.parquet have all.",
+            n="{n}",
+            total="{total}",
+        ),
+        "fewer_neurons": say(
+            "The {n} neurons with the largest scores of {total}; neurons.parquet has all.",
+            n="{n}",
+            total="{total}",
+        ),
+        "left_out": say("Not on this page but in edits.parquet: {edits}.", edits=left_out)
+        if left_out
+        else "",
+        "about_prompts": say(
+            "P is the probability of the answer; after edits of the concept's knowledge neurons. "
+            "What other neurons do to a single prompt is in edits.parquet."
+        ),
+        "about_values": say(
+            "The first {n} at either end; values.parquet has all. A neuron with a negative "
+            "activation promotes what is called demoted here.",
+            n=N_NAMED,
+        ),
+        "about_map": say(
+            "Each cell is the Jaccard index of two concepts' knowledge neurons in percent: the "
+            "neurons in both over the neurons in either. Similar concepts stand side by side."
+        ),
+    }

@@ -2,6 +2,8 @@
 
 ``python analyze.py report RUN_DIR`` draws figures and report of a finished run again
 (``--report.language ja``: in Japanese),
+``python analyze.py formation FOLDER --encoders A B C …`` follows concepts and their neurons over
+checkpoints of a training,
 ``python analyze.py neurons RUN_DIR FILE`` writes its neurons as EleutherAI's code does, as JSON,
 ``python analyze.py edit RUN_DIR FOLDER --concepts WORD … --weights EDIT`` its encoder with the
 weights of their neurons edited.
@@ -98,9 +100,21 @@ def edit() -> None:
     sys.stdout.write(f"encoder: {given.folder}\n")
 
 
+def formation() -> None:
+    """Checkpoints of a training -> probability and neurons at each, and when they appear."""
+    from kn_lightning.command import loading
+
+    with loading():
+        from kn_lightning.checkpoints import write_checkpoints
+        from kn_lightning.report import write_report
+
+    folder = write_checkpoints(sys.argv[2:])
+    sys.stdout.write(f"results: {folder}\nreport:  {write_report(folder)}\n")
+
+
+COMMANDS = {"report": report, "neurons": neurons, "edit": edit, "formation": formation}
+
 if __name__ == "__main__":
     from kn_lightning.command import run_command
 
-    run_command(
-        {"report": report, "neurons": neurons, "edit": edit}.get("".join(sys.argv[1:2]), analyze)
-    )
+    run_command(COMMANDS.get("".join(sys.argv[1:2]), analyze))

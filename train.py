@@ -22,6 +22,10 @@ def train() -> None:
         for name, value in metrics.items():
             sys.stdout.write(f"{name}: {value:.4f}\n")
         sys.stdout.write(f"encoder: {cli.config.export.folder}\n")
+        if cli.config.formation.every is not None:
+            from kn_lightning.report import write_report
+
+            sys.stdout.write(f"report:  {write_report(cli.config.formation.folder)}\n")
 
 
 if __name__ == "__main__":

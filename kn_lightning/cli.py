@@ -19,6 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from kn_lightning.callbacks.edit import EditCallback
 from kn_lightning.callbacks.export import ExportCallback
+from kn_lightning.callbacks.formation import FormationCallback
 from kn_lightning.callbacks.progress import ProgressCallback
 from kn_lightning.callbacks.refine import RefineCallback
 from kn_lightning.callbacks.track import TrackCallback
@@ -162,7 +163,8 @@ class TrainCLI(_ScriptCLI):
         super().__init__(MaskedSentences, "train.yaml" if named else "scratch.yaml")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """``--export.folder``."""
+        """``--formation`` and ``--export``."""
+        parser.add_lightning_class_args(FormationCallback, "formation")
         parser.add_lightning_class_args(ExportCallback, "export")
 
 

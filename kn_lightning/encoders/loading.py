@@ -28,6 +28,7 @@ from kn_lightning.errors import InputError
 
 EMBEDDED = "embedded"
 SCRATCH = "scratch"
+_NEWEST = "main"
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "assets" / "encoder"
 
 
@@ -37,7 +38,8 @@ def load_encoder(
     """Load a masked LM, find its neurons and check them.
 
     Args:
-        source: a Hub id, a local folder, ``"embedded"`` (the small BERT of this package),
+        source: a Hub id, with ``@revision`` for another than its newest, a local folder,
+            ``"embedded"`` (the small BERT of this package),
             ``"scratch"`` (the same, untrained), or a masked LM that is loaded already; that is put
             into eval mode and its parameters stop asking for gradients.
         tokenizer: needed with a model object; otherwise the source's own.
@@ -56,9 +58,9 @@ def load_encoder(
         (model, tokenizer), name = scratch_model(), SCRATCH
     else:
         name = str(source)
-        folder = str(EMBEDDED_FOLDER) if name == EMBEDDED else expanduser(name)
-        model = _load_model(name, folder)
-        tokenizer = tokenizer or _load_tokenizer(name, folder)
+        folder, revision = located(name)
+        model = _load_model(name, folder, revision)
+        tokenizer = tokenizer or _load_tokenizer(name, folder, revision)
     if tokenizer.mask_token_id is None:
         raise InputError(
             f"{name}: its tokenizer has no mask token; a masked language model is needed"
@@ -79,6 +81,17 @@ def load_encoder(
     revision = getattr(model.config, "_commit_hash", None)
     encoder = Encoder(model, tokenizer, structure, Traits(), name, revision)
     return replace(encoder, traits=verified_traits(encoder))
+
+
+def located(name: str) -> tuple[str, str]:
+    """Where transformers finds an encoder: its folder or Hub id, and the revision there."""
+    if name == EMBEDDED:
+        return str(EMBEDDED_FOLDER), _NEWEST
+    folder = expanduser(name)
+    place, at, revision = name.rpartition("@")
+    if at and place and revision and not Path(folder).exists():
+        return place, revision
+    return folder, _NEWEST
 
 
 def _check_together(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
@@ -136,7 +149,7 @@ def _trial_run(model: PreTrainedModel, batch: TokenBatch, name: str) -> None:
         ) from error
 
 
-def _load_model(name: str, folder: str) -> PreTrainedModel:
+def _load_model(name: str, folder: str, revision: str) -> PreTrainedModel:
     if name.startswith((".", "/", "~")) and not Path(folder).is_dir():
         raise InputError(f"model.encoder {name}: no such folder; give a folder or a Hub id")
     model: PreTrainedModel
@@ -144,6 +157,7 @@ def _load_model(name: str, folder: str) -> PreTrainedModel:
         with _quiet():
             model, info = AutoModelForMaskedLM.from_pretrained(
                 folder,
+                revision=revision,
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -205,10 +219,10 @@ def _advice(name: str, folder: str, error: str) -> str:
     return "give a folder that save_pretrained of a masked LM has written, whole"
 
 
-def _load_tokenizer(name: str, folder: str) -> PreTrainedTokenizerBase:
+def _load_tokenizer(name: str, folder: str, revision: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False
+            folder, revision=revision, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
         raise InputError(

@@ -20,6 +20,8 @@ machine without a GPU.
                  neurons; explorer_texts: in words; templates/explorer*.js: what draws it)
     page         all of that → Markdown and HTML
     language     English texts → those of another language, a file in ``languages/``
+    formation    a folder of a formation study → its numbers (formation_timing), sentences
+                 (formation_wording), pictures (formation_figures) and page (formation_page)
 
 Importing this package costs nothing: the libraries for data and drawing load at the first report.
 """
@@ -36,9 +38,10 @@ def write_report(run_dir: Path, language: str = "en") -> Path:
     """Write the report of a finished run into its folder, replacing an earlier one.
 
     Args:
-        run_dir: A run folder that ``analyze.py`` has written to the end.
-        language: The language of its texts and figures, ``en`` or ``ja``; ``summary.json`` is the
-            same in all.
+        run_dir: A run folder that ``analyze.py`` has written to the end, or the folder of a
+            formation study.
+        language: The language of its texts and figures, ``en`` or ``ja`` (of a formation ``en``
+            alone); ``summary.json`` is the same in all.
 
     Returns:
         The path of ``report.html``.
@@ -52,6 +55,10 @@ def write_report(run_dir: Path, language: str = "en") -> Path:
     from kn_lightning.report.language import speaking
 
     run_dir = Path(run_dir)
+    if (run_dir / "formation.json").is_file():
+        from kn_lightning.report.formation_page import write_formation
+
+        return write_formation(run_dir, language)
     with speaking(language):
         frames = tables.run_tables(run_dir)
         measured = changes.measured_changes(frames.edits, frames.neurons)

@@ -42,9 +42,8 @@ def html(numbers: Summary, pictures: list[Picture], explored: dict[str, Any]) ->
     return _rendered("report.html.j2", numbers, pictures, content)
 
 
-def _rendered(
-    template: str, numbers: Summary, pictures: list[Picture], explored: Markup | None = None
-) -> str:
+def templates() -> jinja2.Environment:
+    """The package's templates, with what they call."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kn_lightning.report", "templates"),
         autoescape=True,  # Concepts, prompts and reasons are other people's text.
@@ -54,16 +53,26 @@ def _rendered(
         keep_trailing_newline=True,
     )
     environment.filters |= {"md": _markdown_text, "inline": _inline, "count": count}
-    return environment.get_template(template).render(
-        language=current_language(),
-        say=say,
-        numbers=numbers,
-        findings=findings(numbers),
-        caveats=caveats(numbers),
-        left_out=left_out(numbers),
-        tables=listings(numbers),
-        explored=explored,
-        figures={picture.name: picture for picture in pictures},
+    return environment
+
+
+def _rendered(
+    template: str, numbers: Summary, pictures: list[Picture], explored: Markup | None = None
+) -> str:
+    return (
+        templates()
+        .get_template(template)
+        .render(
+            language=current_language(),
+            say=say,
+            numbers=numbers,
+            findings=findings(numbers),
+            caveats=caveats(numbers),
+            left_out=left_out(numbers),
+            tables=listings(numbers),
+            explored=explored,
+            figures={picture.name: picture for picture in pictures},
+        )
     )
 
 

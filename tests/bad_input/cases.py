@@ -68,6 +68,17 @@ def _encoder(what: str, folder: str, *words: str) -> Case:
     return Case("Encoders", what, f"--model.encoder {folder}", (folder, *words))
 
 
+def _formation(what: str, folder: str, encoders: str, *words: str) -> Case:
+    """Of checkpoints, on one group."""
+    data = "" if "--data" in encoders else " --data JsonlPrompts --data.path good.jsonl"
+    return Case("Formation", what, f"formation {folder} --encoders {encoders}{data}", words)
+
+
+def _followed(what: str, flags: str, *words: str) -> Case:
+    """Of a training."""
+    return Case("Formation", what, f"train.py {flags}", words)
+
+
 def _number(flag: str, value: str, *words: str) -> Case:
     name, what = flag.removeprefix("--"), f"`{flag.removeprefix('--')}` {value}"
     return Case("Numbers", what, f"{flag} {value}", (name, *words))
@@ -307,5 +318,76 @@ CASES = (
         "Latin-1",
         "train.py --data TextLines --data.path latin1.csv",
         ("latin1.csv",),
+    ),
+    _formation("no such folder", "out", "models/good ./none", "./none"),
+    _formation("an empty folder", "out", "models/good models/empty", "models/empty"),
+    _formation("a single checkpoint", "out", "models/good", "models/good", "two"),
+    _formation("a checkpoint twice", "out", "models/good models/good", "models/good", "twice"),
+    _formation(
+        "checkpoints of two sizes",
+        "out",
+        "models/good models/other_size",
+        "models/other_size",
+        "hidden_size is 32",
+    ),
+    _formation("a folder of something else", "other_run", "models/good models/nan", "other_run"),
+    _formation(
+        "another formation's folder",
+        "other_formation",
+        "models/good models/nan",
+        "other_formation",
+        "model.rule",
+    ),
+    _formation(
+        "steps that don't ascend", "out", "models/good models/nan --steps 3 2", "--steps 3 2"
+    ),
+    _formation("steps for some", "out", "models/good models/nan --steps 3", "--steps", "1 for 2"),
+    _formation(
+        "no group that the encoder can be asked about",
+        "out",
+        "models/good models/nan --data JsonlPrompts --data.path unknown_answer.jsonl",
+        "qwertyuiop",
+    ),
+    _formation(
+        "`formation.threshold` 2",
+        "out",
+        "models/good models/nan --formation.threshold 2",
+        "formation.threshold 2",
+    ),
+    Case(
+        "Formation", "a record without its tables", "report other_formation", ("formation.parquet",)
+    ),
+    _followed("`formation.every` 0", "--formation.every 0", "formation.every 0"),
+    _followed(
+        "`formation.max_groups` 0",
+        "--formation.every 5 --formation.max_groups 0",
+        "formation.max_groups 0",
+    ),
+    _followed(
+        "a folder in use",
+        "--formation.every 5 --formation.folder other_formation",
+        "formation.folder other_formation",
+    ),
+    _followed(
+        "a file for a folder",
+        "--formation.every 5 --formation.folder good.csv",
+        "formation.folder good.csv",
+    ),
+    _followed(
+        "text without prompts",
+        "--formation.every 5 --data TextLines --data.path good.csv",
+        "TextLines",
+        "--formation.prompts",
+    ),
+    _followed(
+        "no such file of prompts",
+        "--formation.every 5 --formation.prompts none.jsonl",
+        "formation.prompts none.jsonl",
+    ),
+    _followed(
+        "prompts that can't be asked about",
+        "--formation.every 5 --formation.prompts unknown_answer.jsonl",
+        "formation.prompts unknown_answer.jsonl",
+        "qwertyuiop",
     ),
 )

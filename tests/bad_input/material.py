@@ -61,6 +61,7 @@ _TEXTS = {
     "text.yaml": "refine: {share: half}\n",
     "texts/notes.txt": "nothing of interest",
     "other_run/environment.json": '{"schema_version": 1, "identity": {}}',
+    "other_formation/formation.json": '{"schema_version": 1, "identity": {}}',
     "other_run/config.yaml": "model: {encoder: embedded}\n",
 }
 

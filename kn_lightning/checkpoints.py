@@ -1,0 +1,222 @@
+"""Checkpoints of one training -> the record of their formation, as training itself would write it.
+
+A checkpoint is whatever ``--model.encoder`` takes; of the Hub also ``name@revision``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from transformers import AutoConfig
+
+from kn_lightning.attribution import row_budget
+from kn_lightning.core.registry import AttributionSettings
+from kn_lightning.data import sources as sources  # --data finds its classes by name
+from kn_lightning.data.encoding import SINGLE, takes_several
+from kn_lightning.data.modules import PromptGroups
+from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.encoders.loading import load_encoder, located
+from kn_lightning.errors import InputError
+from kn_lightning.formation import (
+    FormationSettings,
+    Step,
+    encoded_groups,
+    identity,
+    made_with,
+    measured,
+)
+from kn_lightning.formation_record import FormationRecord
+from kn_lightning.schema import EncodedGroup
+
+_FLAG = "--encoders"
+_ALIKE = ("model_type", "num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
+_NUMBER = re.compile(r"(\d+)([kK]?)\D*$")
+_THOUSAND = 1000
+
+
+def formation_parser() -> ArgumentParser:
+    """The flags of ``analyze.py formation``."""
+    parser = ArgumentParser(
+        prog="analyze.py formation",
+        description="When probability rises and neurons appear, over checkpoints of one training.",
+        exit_on_error=False,
+    )
+    parser.add_argument(
+        "folder",
+        type=Path,
+        help="the record and its report; the same study goes"
+        " on there, with further checkpoints too",
+    )
+    parser.add_argument(
+        _FLAG,
+        nargs="+",
+        required=True,
+        help="in the order of the training: folders, Hub ids, name@revision",
+    )
+    parser.add_argument(
+        "--steps",
+        nargs="+",
+        type=int,
+        help="of the training, one for each; else the last number of each name"
+        " (20k is 20000), else 0, 1, 2, …",
+    )
+    parser.add_subclass_arguments(PromptGroups, "data", help="whose concepts are followed")
+    parser.set_defaults({"data": {"class_path": "kn_lightning.data.sources.EmbeddedPrompts"}})
+    parser.add_class_arguments(AttributionSettings, "model", skip={"compare"}, instantiate=False)
+    parser.add_argument(
+        "--model.answers", default=SINGLE, help="single, or multi: of several tokens"
+    )
+    parser.add_class_arguments(FormationSettings, "formation")
+    return parser
+
+
+def write_checkpoints(arguments: Sequence[str]) -> Path:
+    """Measure what the arguments name, and go on where that was done before.
+
+    Returns:
+        The folder of the record.
+
+    Raises:
+        InputError: flags that make no sense, checkpoints that can't be compared, or a folder that
+            holds another study.
+    """
+    parser = formation_parser()
+    given = parser.instantiate_classes(parser.parse_args(list(arguments)))
+    model = {key: value for key, value in vars(given.model).items() if key != "answers"}
+    study = _Study(
+        FormationRecord(given.folder, "formation"),
+        given.data,
+        given.formation,
+        AttributionSettings(**model),
+        takes_several(given.model.answers),
+    )
+    study.run(steps_of(given.encoders, given.steps))
+    return Path(given.folder)
+
+
+def steps_of(names: Sequence[str], given: Sequence[int] | None = None) -> list[Step]:
+    """The checkpoints with their training steps.
+
+    Raises:
+        InputError: fewer than two, one twice, or steps that don't ascend.
+    """
+    if len(names) < 2:
+        raise InputError(f"{_FLAG} {' '.join(names)}: give two checkpoints or more")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{_FLAG} {twice[0]}: it is there twice; give it once")
+    if given is None:
+        found = [_NUMBER.search(name.rstrip("/")) for name in names]
+        numbers = [int(m[1]) * (_THOUSAND if m[2] else 1) for m in found if m is not None]
+        ascend = len(numbers) == len(names) and sorted(set(numbers)) == numbers
+        given = numbers if ascend else range(len(names))
+    if len(given) != len(names):
+        raise InputError(f"--steps: {len(given)} for {len(names)} checkpoints; give one for each")
+    if sorted(set(given)) != list(given) or given[0] < 0:
+        raise InputError(
+            f"--steps {' '.join(map(str, given))}: they don't ascend from 0 or more; give"
+            f" {_FLAG} and steps in the order of the training"
+        )
+    return [Step(number, name) for number, name in zip(given, names, strict=True)]
+
+
+class _Study:
+    """What is asked of every checkpoint, and where it is written."""
+
+    def __init__(
+        self,
+        record: FormationRecord,
+        data: PromptGroups,
+        settings: FormationSettings,
+        attribution: AttributionSettings,
+        several: bool,
+    ) -> None:
+        self.record = record
+        self.data = data
+        self.settings = settings
+        self.attribution = attribution
+        self.several = several
+        self._identity: dict[str, Any] | None = None
+
+    def run(self, steps: Sequence[Step]) -> None:
+        """One checkpoint after another; those that are on disk already are passed over."""
+        check_alike([str(step.checkpoint) for step in steps])
+        groups, _, excluded = self.data.selected()
+        done: dict[int, str | None] = {}
+        for step in steps:
+            if done.get(step.number) == step.checkpoint:
+                continue
+            encoder = _loaded(str(step.checkpoint))
+            encoded = encoded_groups(encoder, groups, excluded, self.data.tag_pos, self.several)
+            chosen = self.settings.chosen(encoded)
+            done = self._agreed(encoder, chosen, step, steps)
+            if step.number in done:
+                continue
+            budget = row_budget(self.attribution, encoder)
+            self.record.add(
+                *measured(encoder, chosen, self.settings, self.attribution, budget, step)
+            )
+
+    def _agreed(
+        self, encoder: Encoder, groups: list[EncodedGroup], step: Step, steps: Sequence[Step]
+    ) -> dict[int, str | None]:
+        """What is on disk already, of this very study; the folder is opened at the first."""
+        own = identity(encoder, groups, self.settings, self.attribution)
+        if self._identity is None:
+            self.record.check(own, go_on=True)
+            there = self.record.checkpoints()
+            other = [s for s in steps if there.get(s.number, s.checkpoint) != s.checkpoint]
+            if other:
+                raise InputError(
+                    f"formation {self.record.path}: step {other[0].number} there is of"
+                    f" {there[other[0].number] or 'a training'}, not of {other[0].checkpoint}; give"
+                    " a new folder"
+                )
+            if not there:
+                self.record.begin(own, made_with(encoder, "checkpoints"))
+            self._identity = own
+        differing = [key for key, value in self._identity.items() if own[key] != value]
+        if differing:
+            raise InputError(
+                f"{_FLAG} {step.checkpoint}: it differs from those before in"
+                f" {', '.join(differing)}; give checkpoints of one training, with its tokenizer"
+            )
+        return self.record.checkpoints()
+
+
+def check_alike(names: Sequence[str]) -> None:
+    """Raise InputError unless all are there and of one shape, by their configs alone."""
+    shapes = [_shape(name) for name in names]
+    for name, shape in zip(names, shapes, strict=True):
+        for key, value in shape.items():
+            if value != shapes[0][key]:
+                raise InputError(
+                    f"{_FLAG} {name}: its {key} is {value}, that of {names[0]} is"
+                    f" {shapes[0][key]}; give checkpoints of one training"
+                )
+
+
+def _shape(name: str) -> dict[str, Any]:
+    place, revision = located(name)
+    try:
+        config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        line = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{_FLAG} {name}: no checkpoint there ({line}); give a folder that save_pretrained has"
+            " written, or a Hub id, with @revision where it has several"
+        ) from error
+    text = config.get_text_config()
+    return {key: getattr(text, key, None) for key in _ALIKE}
+
+
+def _loaded(name: str) -> Encoder:
+    try:
+        return load_encoder(name)
+    except InputError as error:
+        said = str(error).removeprefix(f"model.encoder {name}: ").removeprefix(f"{name}: ")
+        raise InputError(f"{_FLAG} {name}: {said}") from error

@@ -1,0 +1,177 @@
+"""The report of a formation study: a record whose every number is known by pencil and paper."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kn_lightning.errors import InputError
+from kn_lightning.formation_record import FormationRecord
+from kn_lightning.report import write_report
+from kn_lightning.report.formation_timing import FIRST, LASTING, place
+from kn_lightning.report.statistics import mean_interval, signed_rank
+
+STEPS = (0, 100, 300, 400)
+N = 8
+IDENTITY = {"encoder.n_layers": 3, "encoder.n_neurons": 10, "model.rule": "adaptive"}
+
+LAST = {(0, 1), (2, 5)}
+"""Neurons of all concepts at the last step, besides one of each concept's own."""
+
+
+def neurons_of(number: int, step: int) -> set[tuple[int, int]]:
+    """Even concepts have two of three last neurons from step 100 on, odd ones all at 400."""
+    if step == 400:
+        return LAST | {(1, number)}
+    if step == 0 or number % 2:
+        return {(0, 9)}
+    return LAST
+
+
+def probability_of(number: int, step: int) -> float:
+    """Concepts 0 to 5 rise at 300, and 6 and 7 are there from the beginning."""
+    return 0.8 if step >= 300 or number >= 6 else 0.1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A record of four steps with its report."""
+    path = tmp_path_factory.mktemp("formation")
+    record = FormationRecord(path)
+    record.begin(IDENTITY, {"source": "checkpoints", "versions": {}})
+    for step in STEPS:
+        concepts = [
+            {
+                "concept": f"c{number}",
+                "pos": "noun" if number < 5 else "verb",
+                "step": step,
+                "checkpoint": f"at <{step}>",
+                "n_prompts": 2,
+                "probability": probability_of(number, step),
+                "rank": 1.0,
+                "first": 1.0,
+                "n_neurons": len(neurons_of(number, step)),
+            }
+            for number in range(N)
+        ]
+        rows = [
+            {"step": step, "concept": f"c{number}", "layer": layer, "neuron": neuron}
+            | {"share": 1.0, "score": 0.1}
+            for number in range(N)
+            for layer, neuron in sorted(neurons_of(number, step))
+        ]
+        record.add(pd.DataFrame(concepts), pd.DataFrame(rows))
+    write_report(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def numbers(folder: Path) -> dict[str, Any]:
+    """Its summary."""
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return summary
+
+
+def means(points: list[dict[str, Any]]) -> list[float]:
+    return [point["mean"] for point in points]
+
+
+def test_curves_are_means_over_concepts_with_bootstrap_intervals(numbers: dict[str, Any]) -> None:
+    found = numbers["curves"]["all"]
+    probability = found["probability"]
+    assert [point["step"] for point in probability] == [*STEPS]
+    assert means(probability) == pytest.approx([(2 * 0.8 + 6 * 0.1) / 8] * 2 + [0.8] * 2)
+    values = np.array([probability_of(n, 0) for n in range(N)], dtype=np.float32).astype(float)
+    assert probability[0]["interval"] == pytest.approx(mean_interval(values))
+    assert probability[3]["interval"] is None  # all are the same
+    assert means(found["n_neurons"]) == [1, 1.5, 1.5, 3]
+    # {(0, 1), (2, 5)} of three: 2/3 for half of the concepts.
+    assert means(found["jaccard_with_last"]) == pytest.approx([0, 1 / 3, 1 / 3, 1])
+    # Two shared, of three and three (four different ones), and of two and three.
+    others = means(found["jaccard_with_last_of_others"])
+    assert others == pytest.approx([0, 1 / 3, 1 / 3, 2 / 4])
+    assert means(numbers["curves"]["verb"]["probability"]) == pytest.approx(
+        [(2 * 0.8 + 0.1) / 3] * 2 + [0.8] * 2
+    )
+
+
+def test_steps_are_dated_and_what_cannot_be_is_counted(numbers: dict[str, Any]) -> None:
+    found = numbers["timing"]["all"]["first"]
+    probability, neurons = found["probability"], found["neurons"]
+    assert (probability["median"], probability["n_left_censored"]) == (300, 2)
+    assert (neurons["median"], neurons["n_left_censored"], neurons["n_at_last"]) == (250, 0, 4)
+    assert neurons["interval"] == [100, 400]
+    nouns = numbers["timing"]["noun"]["first"]["neurons"]
+    assert (nouns["n"], nouns["median"]) == (5, 100)
+
+
+def test_order_is_tested_over_pairs_that_are_dated(numbers: dict[str, Any]) -> None:
+    order = numbers["order"]["first"]
+    # c0, c2, c4: neurons 200 steps before; c1, c3, c5: 100 after; c6, c7: probability is censored.
+    assert (order["n"], order["n_dated"], order["n_one_left_censored"]) == (8, 6, 2)
+    assert (order["n_neurons_before"], order["n_same_step"], order["n_neurons_after"]) == (3, 0, 5)
+    differences = np.array([-200.0, 100, -200, 100, -200, 100])
+    assert order["mean_difference"] == -50
+    assert order["interval"] == mean_interval(differences)
+    assert order["test"]["p"] == signed_rank(differences).p
+    assert order["test"]["effect_size"] == pytest.approx((6 - 15) / 21)
+
+
+def test_layers_have_their_own_curves(numbers: dict[str, Any]) -> None:
+    lowest, middle, highest = numbers["by_layer"]
+    assert means(lowest["n_neurons"]) == [1, 1, 1, 1]
+    assert means(middle["n_neurons"]) == [0, 0, 0, 1]
+    assert means(highest["n_neurons"]) == [0, 0.5, 0.5, 1]
+    assert means(lowest["last_ones_present"]) == [0, 0.5, 0.5, 1]
+    assert means(middle["last_ones_present"]) == [0, 0, 0, 1]
+    assert middle["timing"]["first"]["median"] == 400
+
+
+@pytest.mark.parametrize(
+    ("holds", "first", "lasting"),
+    [("0011", 2, 2), ("0101", 1, 3), ("1111", 0, 0), ("1101", 0, 3), ("0001", 3, 3)],
+)
+def test_first_and_lasting_steps(holds: str, first: int, lasting: int) -> None:
+    flags = np.array([flag == "1" for flag in holds])
+    assert (place(flags, FIRST), place(flags, LASTING)) == (first, lasting)
+
+
+def test_report_is_self_contained_and_says_the_numbers(folder: Path) -> None:
+    html, markdown = ((folder / f"report.{kind}").read_text() for kind in ("html", "md"))
+    assert 'src="data:image/svg+xml' in html
+    assert "http://" not in html.replace("http://www.w3.org", "")
+    for name in ("formation", "formation_order", "formation_by_layer", "formation_by_pos"):
+        assert (folder / "figures" / f"{name}.png").is_file()
+        assert (folder / "figures" / f"{name}.svg").is_file()
+        assert f"figures/{name}.png" in markdown
+    for text in (html, markdown):
+        assert "8 concepts at 4 steps, 0 to 400" in text
+        assert "exceeds half of its last value at step 300" in text
+        assert "is open" in text  # -50 on average, and the interval reaches beyond 0
+        assert "2 of 8 probabilities" in text
+
+
+def test_report_drawn_again_is_the_same(folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    write_report(folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_single_step_and_another_language_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="report.language ja"):
+        write_report(folder, "ja")
+    record = FormationRecord(tmp_path)
+    record.begin(IDENTITY, {"source": "training"})
+    concepts, neurons = (
+        pd.read_parquet(folder / f"{name}.parquet") for name in ("formation", "formation_neurons")
+    )
+    alone = concepts["step"] == 0
+    columns = ["jaccard_with_previous", "jaccard_with_last"]
+    record.add(concepts[alone].drop(columns=columns), neurons[neurons["step"] == 0])
+    with pytest.raises(InputError, match="one step alone"):
+        write_report(tmp_path)

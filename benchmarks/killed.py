@@ -2,6 +2,7 @@
 
     python benchmarks/killed.py [--groups 500 --kills 20]
     python benchmarks/killed.py --ranks 2 --kills 6
+    python benchmarks/killed.py --kills 0     # in the stages alone
 
 After each kill the same command goes on, until the study ends; then a new one begins. All tables
 of each ended study must equal, row by row, those of the undisturbed one. With ``--ranks`` one rank
@@ -201,12 +202,14 @@ def main() -> None:
     if options.quick:
         shape, options.groups, options.kills = "tiny", 24, 1
     random.seed(options.seed)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        studies = Studies(folder, options.groups, shape, options.ranks)
-        rows = [killed_at_random(studies, folder, options.kills)]
-        cell = f"{shape}, {options.groups} groups, {options.ranks} ranks"
-        keep("killed", cell, rows, options.quick, seed=options.seed)
+    rows = []
+    if options.kills:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            studies = Studies(folder, options.groups, shape, options.ranks)
+            rows = [killed_at_random(studies, folder, options.kills)]
+            cell = f"{shape}, {options.groups} groups, {options.ranks} ranks"
+            keep("killed", cell, rows, options.quick, seed=options.seed)
     if options.ranks == 1:
         few = min(options.groups, FEW_GROUPS)
         with tempfile.TemporaryDirectory() as name:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 
 from kn_lightning.errors import InputError, Stopped
+from kn_lightning.printable import printable
 
 _SAID = (InputError, ArgumentError, ModuleNotFoundError)
 """Errors whose message is for the user."""
@@ -58,7 +59,8 @@ def run_command(command: Callable[[], None]) -> None:
 def _end(message: str, code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"{' '.join(message.split())}\n")
+    # Of files, flags and models: what they hold must not reach the terminal as a command.
+    sys.stderr.write(f"{printable(' '.join(message.split()))}\n")
     sys.exit(code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -34,6 +35,8 @@ _NOT_STUDY = (
     "data.init_args.path",
     "data.init_args.url",
 )
+_SECRET = re.compile(r"(?i)(api|access|secret)_?key|password|secret|(^|_)token$|credential")
+"""Names of settings, those of loggers, whose values are nobody else's."""
 _FILES = ("refine.neurons", "refine.facts")
 """Settings that name a file: what is in it counts, not where it lies."""
 
@@ -142,6 +145,21 @@ def shareable(value: Any) -> Any:
             if path.name and (path.is_absolute() or value.startswith("~")):
                 return path.name
     return value
+
+
+def without_secrets(value: Any) -> Any:
+    """Nested settings as a run folder keeps them: no key, and addresses without user and query.
+
+    Paths stay: ``--config config.yaml`` makes the same study on this machine.
+    """
+    if isinstance(value, dict):
+        return {
+            key: None if _SECRET.search(str(key)) and inner else without_secrets(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [without_secrets(inner) for inner in value]
+    return public_url(value) if isinstance(value, str) and "://" in value else value
 
 
 def weights_sha256(model: torch.nn.Module) -> str:

@@ -10,9 +10,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import wandb
 import yaml
 from callbacks.commands import command, no_report, write_jsonl
 from encoders.tiny import tiny_model
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -157,3 +159,14 @@ def test_settings_to_be_shown_have_no_logger() -> None:
     config = {"trainer": {"logger": logger, "devices": 1}, "model": {"encoder": "/home/me/bert"}}
     assert shared_settings(config) == {"trainer": {"devices": 1}, "model": {"encoder": "bert"}}
     assert config["trainer"]["logger"] is logger
+
+
+def test_wandb_that_is_gone_at_the_end_is_a_warning_that_names_the_results(
+    logged: tuple[Path, Path],
+) -> None:
+    run_dir, _ = logged
+    logger = mock.create_autospec(WandbLogger, instance=True)
+    logger.experiment = mock.Mock(disabled=True)
+    logger.experiment.finish.side_effect = wandb.Error("connection refused")
+    with pytest.warns(UserWarning, match=f"in {run_dir} .connection refused"):
+        track_results([logger], run_dir)

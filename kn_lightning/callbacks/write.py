@@ -12,7 +12,7 @@ from lightning import Callback, LightningModule, Trainer
 from safetensors.torch import save
 
 from kn_lightning.data.study import Pack
-from kn_lightning.environment import environment_record, study_identity
+from kn_lightning.environment import environment_record, study_identity, without_secrets
 from kn_lightning.errors import Stopped
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
@@ -37,7 +37,7 @@ class WriteCallback(Callback):
     def begin(self, folder: RunFolder, config: dict[str, Any], overwrite: bool = False) -> None:
         """Say where results go, and with which resolved settings they are made."""
         self.folder = folder
-        self.config = config
+        self.config = without_secrets(config)
         self.overwrite = overwrite
         self.signals = StopSignals(folder.stop_file, folder.name)
 

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter
 
+from kn_lightning.printable import printable
 from kn_lightning.report.fonts import font_families
 from kn_lightning.report.language import current_language, needs_cjk_font
 from kn_lightning.report.numerals import whole_percent
@@ -160,5 +161,5 @@ PERCENT = FuncFormatter(lambda fraction, _place: whole_percent(fraction))
 
 def shortened(name: str, width: int = 22) -> str:
     """A concept's name as a label; the tables have it whole."""
-    line = " ".join(name.split())
+    line = printable(" ".join(name.split()))
     return line if len(line) <= width else f"{line[: width - 1]}…"

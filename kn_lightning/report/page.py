@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from kn_lightning.printable import printable
 from kn_lightning.report.caveats import caveats, left_out
 from kn_lightning.report.explorer import embedded
 from kn_lightning.report.explorer_texts import texts
@@ -47,6 +48,7 @@ def templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kn_lightning.report", "templates"),
         autoescape=True,  # Concepts, prompts and reasons are other people's text.
+        finalize=lambda value: printable(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -79,7 +81,8 @@ def _rendered(
 def _markdown_text(text: str) -> Markup:
     """``text`` on one line, with all that Markdown or HTML would act upon escaped."""
     line = re.sub(r"[\r\n\t]+", " ", text)
-    return Markup(re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", escape(line, quote=False)))
+    line = escape(printable(line), quote=False)
+    return Markup(re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", line))
 
 
 def _inline(svg: bytes) -> str:

@@ -78,8 +78,8 @@ def load_encoder(
             model.config.get_text_config().hidden_size,
             row,
         )
-    revision = getattr(model.config, "_commit_hash", None)
-    encoder = Encoder(model, tokenizer, structure, Traits(), name, revision)
+    commit = getattr(model.config, "_commit_hash", None)
+    encoder = Encoder(model, tokenizer, structure, Traits(), name, commit)
     return replace(encoder, traits=verified_traits(encoder))
 
 

@@ -86,8 +86,8 @@ def _curves(concepts: pd.DataFrame, foreign: pd.DataFrame) -> dict[str, list[dic
     rows = concepts.merge(foreign, on=["step", "concept"], how="left")
     return {
         name: [
-            {"step": int(step), **_mean(values.dropna().to_numpy(float))}
-            for step, values in rows.groupby("step")[name]
+            {"step": step, **_mean(rows.loc[rows["step"] == step, name].dropna().to_numpy(float))}
+            for step in sorted(set(rows["step"].tolist()))
         ]
         for name in (*CURVES, FOREIGN)
     }
@@ -139,7 +139,7 @@ def _by_layer(
     counts = neurons.groupby(["layer", "step", "concept"]).size()
     found = []
     for layer in range(n_layers):
-        sizes = counts[layer] if layer in counts.index.get_level_values(0) else counts[:0]
+        sizes = counts[counts.index.get_level_values("layer") == layer]
         own = held.layers[layer]
         found.append(
             {

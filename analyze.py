@@ -21,6 +21,7 @@ def analyze() -> None:
 
     with loading():
         from kn_lightning.cli import AnalyzeCLI
+        from kn_lightning.closing import found
         from kn_lightning.report import WRITTEN, write_report
         from kn_lightning.tracking import track_results
 
@@ -31,6 +32,7 @@ def analyze() -> None:
         folder = cli.run_folder
         write_report(folder.path, cli.config.report.language)
         folder.publish(*WRITTEN)
+        sys.stdout.write(found(folder.path, cli.config.model.encoder))
         sys.stdout.write(f"results: {folder.name}\nreport:  {folder.name}/report.html\n")
         track_results(cli.trainer.loggers, folder.path, cli.config_init.track.artifact)
 
@@ -39,12 +41,17 @@ def report() -> None:
     """The report of a run folder again, without any model."""
     from jsonargparse import ArgumentParser
 
+    from kn_lightning.examples import ExamplesFormatter, examples
     from kn_lightning.remote_folder import run_folder
     from kn_lightning.report import WRITTEN, write_report
     from kn_lightning.report.language import ENGLISH, languages
 
     parser = ArgumentParser(
-        prog="analyze.py report", description=report.__doc__, exit_on_error=False
+        prog="analyze.py report",
+        description=report.__doc__,
+        epilog=examples("analyze.py report"),
+        formatter_class=ExamplesFormatter,
+        exit_on_error=False,
     )
     parser.add_argument("run_dir", help="a finished run folder, or its address")
     parser.add_argument(
@@ -65,8 +72,13 @@ def neurons() -> None:
     from kn_lightning.neuron_json import write_neurons
     from kn_lightning.remote_folder import run_folder
 
+    usage = "usage: python analyze.py neurons RUN_DIR FILE.json"
+    if {"-h", "--help"} & {*sys.argv[2:]}:
+        example = "python analyze.py neurons runs/doses neurons.json"
+        sys.stdout.write(f"{usage}\n\n{neurons.__doc__}\n\nexamples:\n  {example}\n")
+        return
     if len(sys.argv) != 4 or sys.argv[2].startswith("-"):
-        raise InputError("usage: python analyze.py neurons RUN_DIR FILE.json")
+        raise InputError(usage)
     folder = run_folder(sys.argv[2])
     write_neurons(folder.fetch(), Path(sys.argv[3]))
     sys.stdout.write(f"neurons: {sys.argv[3]}\n")
@@ -81,9 +93,16 @@ def edit() -> None:
     with loading():
         from kn_lightning.core.weights import LAMBDA_1, LAMBDA_2, WEIGHT_EDITS
         from kn_lightning.edited_encoder import Request, write_edited
+        from kn_lightning.examples import ExamplesFormatter, examples
         from kn_lightning.remote_folder import run_folder
 
-    parser = ArgumentParser(prog="analyze.py edit", description=edit.__doc__, exit_on_error=False)
+    parser = ArgumentParser(
+        prog="analyze.py edit",
+        description=edit.__doc__,
+        epilog=examples("analyze.py edit"),
+        formatter_class=ExamplesFormatter,
+        exit_on_error=False,
+    )
     parser.add_argument("run_dir", help="a finished run folder, or its address")
     parser.add_argument("folder", type=Path, help="where the encoder goes; a new one")
     parser.add_argument("--concepts", nargs="+", required=True, help="whose knowledge neurons")

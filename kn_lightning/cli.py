@@ -30,6 +30,7 @@ from kn_lightning.data import sources as sources  # --data finds its classes by 
 from kn_lightning.data.modules import MaskedSentences, PromptGroups
 from kn_lightning.environment import study_settings
 from kn_lightning.errors import InputError
+from kn_lightning.examples import ExamplesFormatter, examples
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.parsing import read_configs, refusal
 from kn_lightning.remote_folder import run_folder
@@ -42,7 +43,7 @@ _CONFIGS = Path(__file__).parent.parent / "configs"
 class _ScriptCLI(LightningCLI):
     """What both scripts share: one module, any data class of a kind, defaults from ``configs/``."""
 
-    def __init__(self, data: type[MaskedSentences], defaults: str) -> None:
+    def __init__(self, script: str, data: type[MaskedSentences], defaults: str) -> None:
         self._sources = {kind.__name__: kind for kind in _subclasses(data)}
         super().__init__(
             MaskedLanguageModel,
@@ -56,7 +57,9 @@ class _ScriptCLI(LightningCLI):
                 "default_config_files": [str(_CONFIGS / defaults)],
                 # Raised, not printed after pages of usage: run_command says them in one line.
                 "exit_on_error": False,
-                "description": f"{self.__doc__} With --debug an error has its traceback.",
+                "description": f"{self.__doc__}\nWith --debug an error has its traceback.",
+                "epilog": examples(script),
+                "formatter_class": ExamplesFormatter,
             },
         )
 
@@ -101,7 +104,7 @@ class AnalyzeCLI(_ScriptCLI):
     """Flags of a study. The stages behind attribution are callbacks with a section of their own."""
 
     def __init__(self) -> None:
-        super().__init__(PromptGroups, "analyze.yaml")
+        super().__init__("analyze.py", PromptGroups, "analyze.yaml")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """``--refine``, ``--edit``, ``--write``, ``--progress``, ``--track``, ``--run_dir``, …."""
@@ -160,7 +163,8 @@ class TrainCLI(_ScriptCLI):
     def __init__(self) -> None:
         # A learning rate that makes an encoder from nothing would wreck one that knows something.
         named = any(arg.partition("=")[0] in _NAMES_ENCODER for arg in sys.argv[1:])
-        super().__init__(MaskedSentences, "train.yaml" if named else "scratch.yaml")
+        defaults = "train.yaml" if named else "scratch.yaml"
+        super().__init__("train.py", MaskedSentences, defaults)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """``--formation`` and ``--export``."""

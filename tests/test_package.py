@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,3 +171,10 @@ def test_every_test_of_the_table_exists() -> None:
     }
     assert len(named) > 30
     assert named <= written
+
+
+def test_the_wheel_says_that_the_package_is_typed() -> None:
+    with (REPOSITORY / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)
+    assert "py.typed" in project["tool"]["setuptools"]["package-data"]["kn_lightning"]
+    assert (PACKAGE / "py.typed").is_file()

@@ -1,0 +1,39 @@
+"""Examples at the end of each command's ``--help``."""
+
+from __future__ import annotations
+
+from argparse import RawDescriptionHelpFormatter
+
+from jsonargparse import DefaultHelpFormatter
+
+_LINES = {
+    "analyze.py": (
+        "python analyze.py",
+        "python analyze.py --config configs/concept_neurons.yaml --data.max_groups 20",
+        "python analyze.py --model.encoder bert-base-uncased --data JsonlPrompts"
+        " --data.path prompts.jsonl",
+        "python analyze.py --edit.factors [0,0.5,1.5,2,3] --run_dir runs/doses",
+    ),
+    "analyze.py report": (
+        "python analyze.py report runs/doses",
+        "python analyze.py report runs/doses --report.language ja",
+    ),
+    "analyze.py edit": (
+        "python analyze.py edit runs/doses erased --concepts kitten puppy --weights erase_zero",
+        "python analyze.py edit runs/doses updated --concepts kitten --weights update --new lamb",
+    ),
+    "train.py": (
+        "python train.py",
+        "python train.py --model.encoder bert-base-uncased --data TextLines --data.path corpus.txt"
+        " --export.folder tuned",
+    ),
+}
+
+
+class ExamplesFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """jsonargparse's help, with lines of description and examples left as they are."""
+
+
+def examples(command: str) -> str:
+    """The examples of a command, for the end of its help."""
+    return "examples:\n" + "".join(f"  {line}\n" for line in _LINES[command])

@@ -1,0 +1,41 @@
+"""What a study says at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from callbacks.commands import command, no_report, table
+
+from kn_lightning.closing import found
+
+
+def test_a_study_says_what_it_found_then_what_is_next_then_the_paths(tmp_path: Path) -> None:
+    with no_report():
+        done = command("analyze.py", "--run_dir", tmp_path / "run", "--data.max_groups", "4")
+    assert done.code == 0, done.err
+    said = done.out.splitlines()
+    assert [line.partition(":")[0] for line in said] == ["found", "next", "results", "report"]
+    neurons, prompts = (table(tmp_path / "run", name) for name in ("neurons", "prompts"))
+    having, studied = ({row["concept"] for row in rows} for rows in (neurons, prompts))
+    assert said[0] == (
+        f"found:   {len(neurons)} knowledge neurons of {len(having)} of {len(studied)} concepts,"
+        f" by {len(prompts)} prompts"
+    )
+    assert "next:" not in found(tmp_path / "run", "bert-base-uncased")
+    assert "\x1b" not in done.out + done.err  # no colours where the output is no terminal
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_progress_on_a_terminal_is_plain_with_no_color(
+    no_color: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    written = StringIO()
+    Console(file=written, force_terminal=True).print("[red]1 of 2 prompts[/red]")
+    assert ("\x1b[31m" in written.getvalue()) == (not no_color)

@@ -21,6 +21,7 @@ from kn_lightning.data.modules import PromptGroups
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder, located
 from kn_lightning.errors import InputError
+from kn_lightning.examples import ExamplesFormatter, examples
 from kn_lightning.formation import (
     FormationSettings,
     Step,
@@ -43,6 +44,8 @@ def formation_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="analyze.py formation",
         description="When probability rises and neurons appear, over checkpoints of one training.",
+        epilog=examples("analyze.py formation"),
+        formatter_class=ExamplesFormatter,
         exit_on_error=False,
     )
     parser.add_argument(

@@ -22,6 +22,10 @@ _LINES = {
         "python analyze.py edit runs/doses erased --concepts kitten puppy --weights erase_zero",
         "python analyze.py edit runs/doses updated --concepts kitten --weights update --new lamb",
     ),
+    "analyze.py formation": (
+        "python analyze.py formation over_time --encoders step0 step500 step1000",
+        "python analyze.py formation over_time --encoders ORG/MODEL@step1k ORG/MODEL@step2k",
+    ),
     "train.py": (
         "python train.py",
         "python train.py --model.encoder bert-base-uncased --data TextLines --data.path corpus.txt"

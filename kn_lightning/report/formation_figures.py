@@ -85,15 +85,18 @@ def order(title: str, numbers: Numbers) -> Figure:
     return figure
 
 
+def layer_color(layer: int, n_layers: int) -> str:
+    """Layers are ordered: shades from light (the lowest) to dark, beside lines that repeat."""
+    shade = 0.8 * (1 - layer / max(1, n_layers - 1))
+    return to_hex((shade * 0.9, 0.35 + 0.45 * shade, 0.6 + 0.3 * shade))
+
+
 def by_layer(title: str, numbers: Numbers) -> Figure:
     """Neurons of a concept in each layer, and how much of the last ones is there."""
     figure, (above, below) = sheet(title, 6.0, rows=2)
     layers = numbers["by_layer"]
-    # Layers are ordered: shades from light (lowest) to dark, and lines that repeat.
     for number, layer in enumerate(layers):
-        shade = 0.8 - 0.8 * number / max(1, len(layers) - 1)
-        color = (shade * 0.9, 0.35 + 0.45 * shade, 0.6 + 0.3 * shade)
-        look = Look(to_hex(color), "", _LINES[number % 4], "")
+        look = Look(layer_color(number, len(layers)), "", _LINES[number % 4], "")
         _curve(above, layer["n_neurons"], look, f"layer {layer['layer']}")
         _curve(below, layer["last_ones_present"], look)
     above.set_ylabel("knowledge neurons\nof a concept")

@@ -13,6 +13,7 @@ import pytest
 from kn_lightning.errors import InputError
 from kn_lightning.formation_record import FormationRecord
 from kn_lightning.report import write_report
+from kn_lightning.report.formation_figures import layer_color
 from kn_lightning.report.formation_timing import FIRST, LASTING, place
 from kn_lightning.report.statistics import mean_interval, signed_rank
 
@@ -175,3 +176,9 @@ def test_single_step_and_another_language_are_refused(folder: Path, tmp_path: Pa
     record.add(concepts[alone].drop(columns=columns), neurons[neurons["step"] == 0])
     with pytest.raises(InputError, match="one step alone"):
         write_report(tmp_path)
+
+
+@pytest.mark.parametrize("n_layers", range(1, 49))
+def test_each_layer_has_a_color_of_its_own(n_layers: int) -> None:
+    colors = [layer_color(layer, n_layers) for layer in range(n_layers)]
+    assert len(set(colors)) == n_layers  # a shade below 0 by rounding would be none

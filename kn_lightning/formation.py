@@ -185,3 +185,12 @@ def _check_finite(found: Attribution, prompts: Sequence[EncodedPrompt], step: St
             f"{where}: the attribution of {prompts[int(bad[0])].text!r} is NaN or infinite: the"
             " training has diverged there; lower model.learning_rate, or leave that step out"
         )
+
+
+def metrics(rows: pd.DataFrame) -> dict[str, float]:
+    """Means over the concepts of a step, and by part of speech; what is undefined is left out."""
+    names = ["probability", "rank", "first", "n_neurons", "jaccard_with_previous"]
+    means = {f"formation/{name}": float(rows[name].mean()) for name in names}
+    for part, own in rows.groupby("pos"):
+        means |= {f"formation/{part}/{name}": float(own[name].mean()) for name in names}
+    return {name: value for name, value in means.items() if value == value}

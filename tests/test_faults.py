@@ -118,10 +118,3 @@ def test_overwriting_must_be_asked_for_and_leaves_other_files(tmp_path: Path) ->
     (run / "notes.txt").unlink()
     analyze(run, *new[:-2], "--overwrite", "true")
     assert len(table(run, "edits")) < len(kept)
-
-
-@pytest.mark.parametrize("address", ["s3://bucket/run", "memory://run"])
-def test_address_as_run_folder_is_refused_not_made_a_folder(tmp_path: Path, address: str) -> None:
-    done = command("analyze.py", *STUDY, "--run_dir", address, cwd=tmp_path)
-    assert "give a folder, not an address" in only_line(done, 2)
-    assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -28,13 +28,11 @@ from kn_lightning.formation import (
     identity,
     made_with,
     measured,
+    metrics,
 )
 from kn_lightning.formation_record import FormationRecord
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.schema import EncodedGroup
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _SHARDED = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 
@@ -152,10 +150,10 @@ class FormationCallback(Callback):
                     Step(step),
                 )
             rows = self.record.add(*tables)
-            metrics = _metrics(rows[rows["step"] == step])
-            metrics["formation/seconds"] = time.perf_counter() - start
+            means = metrics(rows[rows["step"] == step])
+            means["formation/seconds"] = time.perf_counter() - start
             for logger in trainer.loggers:
-                logger.log_metrics(metrics, step)
+                logger.log_metrics(means, step)
         trainer.strategy.barrier()
 
 
@@ -175,12 +173,3 @@ def _set_aside(module: LightningModule) -> Iterator[None]:
                 weight.requires_grad_(needed)
             for part, mode in modes:
                 part.training = mode
-
-
-def _metrics(rows: pd.DataFrame) -> dict[str, float]:
-    """Means over the concepts of a step, and by part of speech; what is undefined is left out."""
-    names = ["probability", "rank", "first", "n_neurons", "jaccard_with_previous"]
-    means = {f"formation/{name}": float(rows[name].mean()) for name in names}
-    for part, own in rows.groupby("pos"):
-        means |= {f"formation/{part}/{name}": float(own[name].mean()) for name in names}
-    return {name: value for name, value in means.items() if value == value}

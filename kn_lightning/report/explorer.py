@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pandas as pd
@@ -29,6 +30,9 @@ N_NAMED = 10
 """Tokens of either end, and prompts, of a neuron."""
 N_CHARACTERS = 400
 """Of a prompt; a longer one is cut around its mask."""
+
+_ESCAPED = re.compile("[<>&\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""What would end the element, and what steers or turns around the text of the page."""
 
 Columns = dict[str, Any]
 
@@ -76,12 +80,10 @@ def explorer(tables: RunTables, measured: Changes) -> Columns:
 def embedded(content: object) -> Markup:
     """JSON that can stand inside ``<script>``, whatever its texts say.
 
-    ``<``, ``>`` and ``&`` only occur inside of strings, where an escape means the same.
+    What is escaped only occurs inside of strings, where an escape means the same.
     """
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704
+    return Markup(_ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: S704
 
 
 def kept_places(groups: pd.Series, sizes: pd.Series, limit: int) -> pd.Series:

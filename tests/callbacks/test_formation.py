@@ -39,6 +39,7 @@ def train(tiny: Path, prompt_file: Path, folder: Path, *flags: object) -> Finish
     data = ("--data", "JsonlPrompts", "--data.path", prompt_file, "--data.batch_size", 4)
     data += ("--data.tag_pos", "false")
     length = ("--trainer.max_steps", 5, "--trainer.max_epochs", -1, "--model.learning_rate", 0.01)
+    length += ("--trainer.log_every_n_steps", 1)
     arguments = (*QUIET, *data, *length, "--model.encoder", tiny, "--export.folder", folder)
     done = command("train.py", *arguments, *flags, cwd=folder.parent)
     assert done.code == 0, done.err

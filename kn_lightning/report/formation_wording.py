@@ -152,7 +152,8 @@ def listings(numbers: Numbers) -> list[Listing]:
             2,
             "Risen at: the share of its last value that a probability has to exceed; of the neurons"
             " it is half throughout. Before: the neurons are there before the probability has"
-            " risen. Wilcoxon's signed-rank test; the effect is the rank-biserial correlation, below 0 where neurons come first.",
+            " risen. Wilcoxon's signed-rank test; the effect is the rank-biserial correlation,"
+            " below 0 where neurons come first.",
         ),
     ]
 

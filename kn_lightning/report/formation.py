@@ -21,6 +21,7 @@ from kn_lightning.formation_record import read_record, read_tables
 from kn_lightning.report.formation_timing import (
     FIRST,
     LASTING,
+    SHARES,
     Holds,
     held_shares,
     order,
@@ -73,6 +74,10 @@ def formation_numbers(folder: Path) -> dict[str, Any]:
             for name, own in groups.items()
         },
         "order": {kind: order(held, kind) for kind in (FIRST, LASTING)},
+        "order_by_share": {
+            str(share): {kind: order(held, kind, share) for kind in (FIRST, LASTING)}
+            for share in SHARES
+        },
     }
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from kn_lightning.report.canvas import LOOKS, OTHER_LOOK, PERCENT, Look, legend, sheet
 from kn_lightning.report.formation import ALL, FOREIGN
 from kn_lightning.report.formation_timing import FIRST
+from kn_lightning.report.statistics import MIN_N
 
 Numbers = dict[str, Any]
 
@@ -97,8 +98,10 @@ def by_layer(title: str, numbers: Numbers) -> Figure:
     layers = numbers["by_layer"]
     for number, layer in enumerate(layers):
         look = Look(layer_color(number, len(layers)), "", _LINES[number % 4], "")
-        _curve(above, layer["n_neurons"], look, f"layer {layer['layer']}")
-        _curve(below, layer["last_ones_present"], look)
+        there = layer["last_ones_present"]
+        _curve(above, layer["n_neurons"], look, f"layer {layer['layer']} ({there[-1]['n']:,})")
+        if there[-1]["n"] >= MIN_N:
+            _curve(below, there, look)
     above.set_ylabel("knowledge neurons\nof a concept")
     below.set_ylabel("of those at the last step\nare there")
     below.yaxis.set_major_formatter(PERCENT)

@@ -19,6 +19,9 @@ from kn_lightning.report.statistics import (
 
 FIRST, LASTING = "first", "lasting"
 """The first step at which something holds; the one from which on it holds at all later ones."""
+HALF = 0.5
+SHARES = (0.1, 0.25, HALF)
+"""Shares of its last value that a probability is said to have risen at; half is the report's."""
 
 Flags = npt.NDArray[np.bool_]
 Shares = npt.NDArray[np.float64]
@@ -30,16 +33,22 @@ class Holds:
 
     Attributes:
         steps: S training steps, ascending.
-        probability: ``[S]`` by concept: its probability exceeds half of its last.
+        risen: by each of ``SHARES``, then by concept: ``[S]``, its probability exceeds that share
+            of its last.
         neurons: ``[S]`` by concept that has neurons at the last step: half of these are there.
         layers: by layer, then by concept that has neurons there at the last step: ``[S]``, the
             share of these that is there.
     """
 
     steps: list[int]
-    probability: dict[str, Flags]
+    risen: dict[float, dict[str, Flags]]
     neurons: dict[str, Flags]
     layers: list[dict[str, Shares]]
+
+    @property
+    def probability(self) -> dict[str, Flags]:
+        """Where half of its last is exceeded."""
+        return self.risen[HALF]
 
 
 def held_shares(concepts: pd.DataFrame, neurons: pd.DataFrame, n_layers: int) -> Holds:
@@ -48,9 +57,9 @@ def held_shares(concepts: pd.DataFrame, neurons: pd.DataFrame, n_layers: int) ->
     steps = [int(step) for step in sorted(concepts["step"].unique())]
     names = list(dict.fromkeys(concepts["concept"]))
     table = concepts.pivot(index="concept", columns="step", values="probability")
-    probability = {
-        name: table.loc[name, steps].to_numpy(float) > table.loc[name, steps[-1]] / 2
-        for name in names
+    values = {name: table.loc[name, steps].to_numpy(float) for name in names}
+    risen = {
+        share: {name: own > share * own[-1] for name, own in values.items()} for share in SHARES
     }
 
     def shares(name: str, last: set[tuple[int, int]]) -> Shares:
@@ -67,7 +76,7 @@ def held_shares(concepts: pd.DataFrame, neurons: pd.DataFrame, n_layers: int) ->
             own = {neuron for neuron in last if neuron[0] == layer}
             if own:
                 layers[layer][name] = shares(name, own)
-    return Holds(steps, probability, found, layers)
+    return Holds(steps, risen, found, layers)
 
 
 def place(holds: Flags, kind: str) -> int:
@@ -111,16 +120,23 @@ def timing(
     }
 
 
-def order(held: Holds, kind: str) -> dict[str, Any]:
+def order(held: Holds, kind: str, share: float = HALF) -> dict[str, Any]:
     """Whether a concept's neurons are there before or after its probability has risen, paired.
 
     Where one of both is left-censored, and the other isn't, it came first, by an unknown number of
     steps: such a concept counts as before or after and is left out of the test. Where both are,
     nothing is known.
+
+    Args:
+        held: of all concepts.
+        kind: ``first`` or ``lasting``.
+        share: of its last value that counts as a risen probability. The order depends on it:
+            the lower, the earlier.
     """
-    names = [name for name in held.probability if name in held.neurons]
+    risen = held.risen[share]
+    names = [name for name in risen if name in held.neurons]
     pairs = np.array(
-        [(place(held.neurons[n], kind), place(held.probability[n], kind)) for n in names], dtype=int
+        [(place(held.neurons[n], kind), place(risen[n], kind)) for n in names], dtype=int
     ).reshape(-1, 2)
     unknown = (pairs == 0).all(1)
     dated = (pairs > 0).all(1)

@@ -6,9 +6,17 @@ from typing import Any
 
 from kn_lightning.report.caption import Caption
 from kn_lightning.report.formation import ALL, FOREIGN
-from kn_lightning.report.formation_timing import FIRST, LASTING
+from kn_lightning.report.formation_timing import FIRST, HALF, LASTING
 from kn_lightning.report.listing import Listing
-from kn_lightning.report.numerals import count, number, p_value, probability, with_interval
+from kn_lightning.report.numerals import (
+    count,
+    number,
+    p_value,
+    probability,
+    whole_percent,
+    with_interval,
+)
+from kn_lightning.report.statistics import MIN_N
 
 Numbers = dict[str, Any]
 
@@ -32,7 +40,7 @@ def findings(numbers: Numbers) -> list[str]:
         f"The median concept's probability exceeds half of its last value at step"
         f" {_median(timing['probability'])}; half of its last neurons are there at step"
         f" {_median(timing['neurons'])}.",
-        _order(numbers["order"][FIRST]),
+        order_sentence(numbers["order_by_share"]),
         f"One measurement before the last, the Jaccard index of a concept's neurons with those at"
         f" the last is {_value(before_last['jaccard_with_last'], number)}; with other concepts'"
         f" neurons at the last step it is {_value(before_last[FOREIGN], number)}.",
@@ -61,6 +69,8 @@ def caveats(numbers: Numbers) -> list[str]:
         f"{count(without)} concepts have no neurons at the last step, and none to be dated."
         if without
         else "All concepts have neurons at the last step.",
+        "Half of a probability and half of a set of neurons are two lines drawn by hand: what is"
+        " there first says nothing of what brings about what.",
         f"Of {count(order['n'])} concepts with both, {count(order['n_dated'])} are in the test;"
         f" {count(order['n_one_left_censored'])} with one left-censored count as before or after"
         f" alone, {count(order['n_both_left_censored'])} with both not at all.",
@@ -85,7 +95,8 @@ def captions(numbers: Numbers) -> dict[str, Caption]:
         "formation_by_layer": Caption(
             f"Knowledge neurons by layer: {n} concepts",
             "Below: of a concept's neurons of that layer at the last step, the share that is there."
-            " Layers count from 0, the lowest is lightest.",
+            " In brackets: concepts that have any; of fewer than"
+            f" {MIN_N} nothing is shown below. Layers count from 0, the lowest is lightest.",
             "Curves of the number of neurons and the share of last neurons by layer",
         ),
         "formation_by_pos": Caption(
@@ -113,7 +124,11 @@ def listings(numbers: Numbers) -> list[Listing]:
         for kind in (FIRST, LASTING)
     ]
     heads = ("n", "left-censored", "at the last alone", "median step", "quartiles")
-    orders = [(_KINDS[kind], *_order_row(numbers["order"][kind])) for kind in (FIRST, LASTING)]
+    orders = [
+        (whole_percent(float(share)), _KINDS[kind], *_order_row(found[kind]))
+        for share, found in numbers["order_by_share"].items()
+        for kind in (FIRST, LASTING)
+    ]
     return [
         Listing(
             "Step at which half of the last value is there",
@@ -129,33 +144,62 @@ def listings(numbers: Numbers) -> list[Listing]:
         ),
         Listing(
             "Steps from the rise of probability to the neurons, paired",
-            ("when", "dated", "before", "same step", "after", "mean", "median", "p", "effect"),
+            (
+                "risen at",
+                *("when", "dated", "before", "same step", "after", "mean", "median", "p", "effect"),
+            ),
             tuple(orders),
-            1,
-            "Before: the neurons are there before the probability has risen. Wilcoxon's signed-rank"
-            " test; the effect is the rank-biserial correlation, below 0 where neurons come first.",
+            2,
+            "Risen at: the share of its last value that a probability has to exceed; of the neurons"
+            " it is half throughout. Before: the neurons are there before the probability has"
+            " risen. Wilcoxon's signed-rank test; the effect is the rank-biserial correlation,"
+            " below 0 where neurons come first.",
         ),
     ]
 
 
-def _order(order: Numbers) -> str:
-    if order["test"] is None:
-        return f"Too few concepts can be dated ({count(order['n_dated'])}) to test which is first."
-    mean, limits = order["mean_difference"], order["interval"]
-    said = with_interval(_steps, mean, limits)
-    certain = limits is not None and limits[0] * limits[1] > 0
-    way = "before" if mean < 0 else "after"
+def order_sentence(by_share: Numbers) -> str:
+    """Which comes first, and whether that depends on where a probability is said to have risen."""
+    half = by_share[str(HALF)][FIRST]
+    if half["test"] is None:
+        return f"Too few concepts can be dated ({count(half['n_dated'])}) to test which is first."
+    way = _way(half)
     verdict = (
-        f"A concept's neurons are there {way} its probability has risen"
-        if certain
-        else "Whether a concept's neurons or its probability come first is open"
+        "whether a concept's neurons or its probability come first is open"
+        if way is None
+        else f"a concept's neurons are there {way} its probability has risen"
     )
     return (
-        f"{verdict}: neurons minus probability is {said} steps on average"
-        f" (n = {count(order['n_dated'])}, Wilcoxon p {p_value(order['test']['p'])}); before in"
-        f" {count(order['n_neurons_before'])} concepts, at the same step in"
-        f" {count(order['n_same_step'])}, after in {count(order['n_neurons_after'])}."
+        f"By half of both, {verdict}: neurons minus probability is {_difference(half)} steps on"
+        f" average (n = {count(half['n_dated'])}, Wilcoxon p {p_value(half['test']['p'])}); before"
+        f" in {count(half['n_neurons_before'])} concepts, at the same step in"
+        f" {count(half['n_same_step'])}, after in {count(half['n_neurons_after'])}."
+        f" {_by_other_shares(by_share, way)}"
     )
+
+
+def _by_other_shares(by_share: Numbers, way: str | None) -> str:
+    others = [(float(name), found[FIRST]) for name, found in by_share.items()]
+    others = [(share, found) for share, found in others if share != HALF]
+    said = ", ".join(
+        f"{whole_percent(share)} of its last probability {_difference(found)}"
+        for share, found in others
+    )
+    same = all(_way(found) == way for _, found in others)
+    verdict = "so the order doesn't depend on that" if same else "so the order depends on that line"
+    return f"By {said}: {verdict}."
+
+
+def _difference(order: Numbers) -> str:
+    return with_interval(_steps, order["mean_difference"], order["interval"])
+
+
+def _way(order: Numbers) -> str | None:
+    """Whether neurons come before or after; None where the interval has both."""
+    limits = order["interval"]
+    if limits is None or limits[0] * limits[1] <= 0:
+        return None
+    return "before" if limits[1] < 0 else "after"
 
 
 def _order_row(order: Numbers) -> tuple[str, ...]:

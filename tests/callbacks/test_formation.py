@@ -60,6 +60,7 @@ def followed(
         return measured(encoder, *arguments)
 
     logger = ("--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", folder / "logs")
+    logger += ("--trainer.log_every_n_steps", 1)
     flags = ("--formation.every", 2, "--formation.folder", folder / "record")
     with mock.patch("kn_lightning.callbacks.formation.measured", saved):
         done = train(tiny, prompt_file, folder / "encoder", *flags, *logger)

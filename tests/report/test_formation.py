@@ -15,6 +15,7 @@ from kn_lightning.formation_record import FormationRecord
 from kn_lightning.report import write_report
 from kn_lightning.report.formation_figures import layer_color
 from kn_lightning.report.formation_timing import FIRST, LASTING, place
+from kn_lightning.report.formation_wording import order_sentence
 from kn_lightning.report.statistics import mean_interval, signed_rank
 
 STEPS = (0, 100, 300, 400)
@@ -121,6 +122,34 @@ def test_order_is_tested_over_pairs_that_are_dated(numbers: dict[str, Any]) -> N
     assert order["interval"] == mean_interval(differences)
     assert order["test"]["p"] == signed_rank(differences).p
     assert order["test"]["effect_size"] == pytest.approx((6 - 15) / 21)
+
+
+def test_order_is_said_for_other_shares_of_the_last_probability(numbers: dict[str, Any]) -> None:
+    shares = numbers["order_by_share"]
+    assert list(shares) == ["0.1", "0.25", "0.5"]
+    assert shares["0.5"] == numbers["order"]
+    # 0.1 exceeds a tenth of 0.8, at the first step already, and not a quarter.
+    assert shares["0.25"] == shares["0.5"]
+    assert shares["0.1"]["first"]["n_one_left_censored"] == 8
+    assert shares["0.1"]["first"]["n_neurons_after"] == 8
+
+
+def risen(mean: float, low: float, high: float) -> dict[str, Any]:
+    counts = dict.fromkeys(("n_neurons_before", "n_same_step", "n_neurons_after"), 1)
+    found = {"n_dated": 9, "mean_difference": mean, "interval": [low, high], "test": {"p": 0.01}}
+    return {"first": {**counts, **found}}
+
+
+def test_order_that_depends_on_the_share_is_called_so() -> None:
+    before, after, open_ = risen(-50, -60, -40), risen(70, 60, 80), risen(-5, -20, 10)
+    same = order_sentence({"0.1": before, "0.25": before, "0.5": before})
+    assert "there before its probability" in same
+    assert "order doesn't depend" in same
+    for other in (after, open_):
+        said = order_sentence({"0.1": other, "0.25": before, "0.5": before})
+        assert "there before its probability" in said
+        assert "so the order depends" in said
+    assert "come first is open" in order_sentence({"0.1": after, "0.5": open_})
 
 
 def test_layers_have_their_own_curves(numbers: dict[str, Any]) -> None:

@@ -22,7 +22,10 @@ def top(tables: RunTables) -> dict[str, Any]:
     beside random neurons the mean over the draws. The test pairs both by concept.
     """
     changes = by_concept(tables.top)
-    points = [{"k": int(k), **_point(part.drop(columns="k"))} for k, part in changes.groupby("k")]
+    points = [
+        {"k": k, **_point(changes[changes["k"] == k].drop(columns="k"))}
+        for k in sorted(set(changes["k"].tolist()))
+    ]
     tested = [point["test"] for point in points if point["test"]]
     for test, p in zip(tested, adjusted([test["p"] for test in tested]), strict=True):
         test["p_adjusted"] = p

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kn_lightning.core.edits import held_out, most_active_neurons, random_neurons, seeded_generator
+from kn_lightning.core.edits import (
+    held_out,
+    matched_neurons,
+    most_active_neurons,
+    random_neurons,
+    seeded_generator,
+)
+from kn_lightning.core.neurons import best_neurons
 from kn_lightning.core.weights import LAMBDA_1, LAMBDA_2, check_weight_edits
 from kn_lightning.data.study import Study
 from kn_lightning.data.unrelated import UnrelatedPrompts
@@ -39,6 +46,7 @@ class EditSettings:
     weights: Sequence[str] = ()
     lambda_1: float = LAMBDA_1
     lambda_2: float = LAMBDA_2
+    top: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         bad = [factor for factor in self.factors if not -1e6 < factor < 1e6]
@@ -60,7 +68,23 @@ class EditSettings:
             raise InputError(f"edit.max_prompts {self.max_prompts}: give at least 1")
         if self.unrelated_prompts is not None and not self.unrelated_prompts:
             raise InputError("edit.unrelated_prompts []: give sentences with [MASK], or leave it")
+        if any(k < 1 for k in self.top) or len(set(self.top)) != len(self.top):
+            raise InputError(
+                f"edit.top {list(self.top)}: give different numbers of neurons, such as [1, 2, 5]"
+            )
         check_weight_edits(self.weights, self.lambda_1, self.lambda_2)
+
+    def check(self, n_neurons: int) -> None:
+        """See that a layer has neurons enough.
+
+        Raises:
+            InputError: all of the best neurons may lie in one layer, which then has too few others.
+        """
+        if max(self.top, default=0) > n_neurons // 2:
+            raise InputError(
+                f"edit.top {list(self.top)}: a layer has {n_neurons} neurons; give numbers up to "
+                f"its half, {n_neurons // 2}, so that as many random ones are left"
+            )
 
 
 @dataclass(frozen=True)
@@ -72,7 +96,8 @@ class EditRow:
         prompt: where it is measured.
         kind: of the prompt: related, unrelated, other or negated.
         factor: what the neurons' activations are multiplied by.
-        source: of the neurons: knowledge, random:k, activation or foreign.
+        source: of the neurons: knowledge, random:k, activation or foreign; of the curve by number
+            of neurons top:k, the k best ones, or top_random:k:draw.
         neurons: to be edited.
     """
 
@@ -141,6 +166,31 @@ class EditPlan:
             if "foreign" in self.settings.controls and borrower is not None:
                 for prompt in self._measured(borrower):
                     yield EditRow(borrower.concept, prompt, "related", factor, "foreign", neurons)
+
+    def top_rows(self, group: EncodedGroup, scores: Tensor) -> Iterator[EditRow]:
+        """Its k best neurons suppressed for every k, and k random ones of the same layers.
+
+        The best are those with the largest mean score on the prompts that refinement may see,
+        knowledge neurons or not; with every k come those of a smaller k.
+
+        Args:
+            group: the concept.
+            scores: ``[B, L, I]`` attributions of its prompts.
+        """
+        sizes = sorted(self.settings.top)
+        if not sizes:
+            return
+        best = best_neurons(scores[~self.held_out(group)], sizes[-1])
+        orders = {"top:{k}": best}
+        for draw in range(self.settings.control_seeds):
+            generator = seeded_generator(self.settings.seed, "top", group.concept, draw)
+            random = matched_neurons(best, self._n_neurons, generator)
+            orders[f"top_random:{{k}}:{draw}"] = random
+        for name, order in orders.items():
+            for k in sizes:
+                edited, source = order[:k], name.format(k=k)
+                for prompt in self._measured(group):
+                    yield EditRow(group.concept, prompt, "related", 0.0, source, edited)
 
     def random_controls(
         self, group: EncodedGroup, neurons: Sequence[Neuron]

@@ -200,7 +200,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     command = [sys.executable, "analyze.py", "--model.encoder", str(folder / "encoder")]
     command += ["--data", "JsonlPrompts", "--data.path", str(folder / "groups.jsonl")]
     command += ["--data.tag_pos", "false"]  # nothing is fetched in tests
-    command += ["--refine.values", str(len(TEMPLATES))]
+    command += ["--refine.values", str(len(TEMPLATES)), "--edit.top", "[1,2,4]"]
     command += ["--run_dir", str(folder / "run"), "--trainer.accelerator", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(
@@ -337,6 +337,24 @@ def test_as_many_random_neurons_of_the_same_layers_do_next_to_nothing(
     assert rows["neurons"].nunique() == 3
     change = (rows["probability_after"] - rows["probability_before"]) / rows["probability_before"]
     assert (change.abs() < 0.2).all()
+
+
+@pytest.mark.parametrize("concept", CONCEPTS)
+def test_the_best_neurons_are_the_planted_ones_and_each_more_of_them_costs_more(
+    run: dict[str, Any], concept: str
+) -> None:
+    def after(neurons: str) -> pd.Series:
+        where = {"edit": "suppress", "neurons": neurons, "prompt_kind": "related"}
+        rows = own(run, concept, **where).sort_values("prompt_id")
+        assert len(rows) == len(TEMPLATES)
+        return rows["probability_after"].reset_index(drop=True)
+
+    assert (after("top:1") > after("top:2")).all()
+    assert (after("top:2") > after("top:4")).all()
+    assert after("top:4").tolist() == pytest.approx(after("knowledge").tolist(), rel=1e-4)
+    before = own(run, concept, neurons="top:4")["probability_before"].mean()
+    for draw in range(3):
+        assert after(f"top_random:4:{draw}").mean() > 0.8 * before
 
 
 @pytest.mark.parametrize("concept", CONCEPTS)

@@ -57,6 +57,8 @@ class EditCallback(Callback):
             ``core.weights.WEIGHT_EDITS``.
         lambda_1: of ``update``: how much of the old answer's embedding is taken away.
         lambda_2: of ``update``: how much of the new answer's embedding is added.
+        top: also suppress each concept's so many best neurons, such as [1, 2, 5, 10, 20], beside as
+            many random ones of the same layers: a curve by number of neurons.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class EditCallback(Callback):
         weights: list[str] | None = None,
         lambda_1: float = LAMBDA_1,
         lambda_2: float = LAMBDA_2,
+        top: list[int] | None = None,
     ) -> None:
         self.settings = EditSettings(
             [float(factor) for factor in factors],
@@ -87,7 +90,14 @@ class EditCallback(Callback):
             weights or (),
             lambda_1,
             lambda_2,
+            top or (),
         )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Checks the settings against the encoder, before anything is written."""
+        if stage == "predict":
+            assert isinstance(pl_module, MaskedLanguageModel)
+            self.settings.check(pl_module.encoder.structure.n_neurons)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Plans the edits: finds the unrelated prompts, and who lends neurons to whom."""
@@ -103,11 +113,13 @@ class EditCallback(Callback):
         """Adds ``edits`` to the outcome."""
         assert isinstance(outputs, Outcome)
         start = time.perf_counter()
+        found = outputs.attribution
         rows = [
             row
             for number, (group, place) in enumerate(outputs.groups())
-            for row in self._plan.rows(
-                group, outputs.neurons(number), outputs.attribution.activations[place]
+            for row in (
+                *self._plan.rows(group, outputs.neurons(number), found.activations[place]),
+                *self._plan.top_rows(group, found.scores[place]),
             )
         ]
         with trainer.precision_plugin.predict_step_context():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -121,3 +121,23 @@ def random_neurons(
         indices = generator.choice(free, size=min(count, len(free)), replace=False)
         drawn += [Neuron(layer, int(index)) for index in np.sort(indices)]
     return drawn
+
+
+def matched_neurons(
+    neurons: Sequence[Neuron], n_neurons: int, generator: np.random.Generator
+) -> list[Neuron]:
+    """Control: for each neuron, in this order, another one of its layer, without repetition.
+
+    So the first k of them have the layers of the first k of ``neurons``, for every k.
+
+    Args:
+        neurons: the neurons to be matched; none of them is drawn.
+        n_neurons: neurons a layer has; at least twice as many as ``neurons`` has in any layer.
+        generator: source of randomness.
+    """
+    drawn: dict[int, Iterator[int]] = {}
+    for layer in sorted({neuron.layer for neuron in neurons}):
+        taken = [neuron.neuron for neuron in neurons if neuron.layer == layer]
+        free = np.delete(np.arange(n_neurons), taken)
+        drawn[layer] = iter(generator.choice(free, size=len(taken), replace=False).tolist())
+    return [Neuron(layer, next(drawn[layer])) for layer, _ in neurons]

@@ -1,4 +1,4 @@
-"""Scores of a concept's prompts -> coarse neurons of each -> refined neurons of the concept."""
+"""Scores of a concept's prompts -> coarse neurons of each -> the concept's refined or best ones."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from kn_lightning.schema import Neuron
 
 _SHARES_TRIED = 6
 _SHARE_STEP = 0.05
@@ -117,6 +119,18 @@ def given_neurons(
     flat = coarse.layer.new_tensor([layer * n_neurons + neuron for layer, neuron in neurons])
     found = coarse.layer * n_neurons + coarse.neuron
     return _with_means(scores, flat, (found == flat[:, None]).sum(1))
+
+
+def best_neurons(scores: Tensor, count: int) -> list[Neuron]:
+    """The neurons with the largest mean score, best first; of equal ones the lower place.
+
+    Args:
+        scores: ``[B, L, I]`` attributions of one concept's prompts.
+        count: how many, at most L * I.
+    """
+    means = scores.mean(0)
+    order = means.flatten().argsort(descending=True, stable=True)[:count]
+    return [Neuron(*divmod(place, means.shape[1])) for place in order.tolist()]
 
 
 def _with_means(scores: Tensor, flat: Tensor, count: Tensor) -> RefinedNeurons:

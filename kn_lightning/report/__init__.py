@@ -8,6 +8,7 @@ machine without a GPU.
                  weight_figures: in words, in a picture)
     values       value vectors → ranks of concepts among what they promote (value_wording,
                  value_figures)
+    top          best neurons suppressed by number → their changes (top_wording, top_figures)
     changes      edits → relative change of each concept
     summary      frames → every number that the report prints (parts: effects, comparisons,
                  statistics, doses, consistency, rankings, agreement)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kn_lightning.report import neuron_captions, value_wording, weight_wording
+from kn_lightning.report import neuron_captions, top_wording, value_wording, weight_wording
 from kn_lightning.report.caption import Caption
 from kn_lightning.report.comparison_wording import pos_finding
 from kn_lightning.report.labels import (
@@ -37,6 +37,7 @@ def captions(numbers: Summary) -> dict[str, Caption]:
         result["change_by_kind"] = _change_by_kind(numbers)
     if numbers["doses"]:
         result["dose_curve"] = _dose_curve(numbers)
+    result |= top_wording.captions(numbers)
     result |= weight_wording.captions(numbers) | value_wording.captions(numbers)
     return result | neuron_captions.captions(numbers)
 

@@ -12,6 +12,7 @@ from kn_lightning.report import (
     change_figures,
     histogram_figures,
     neuron_figures,
+    top_figures,
     value_figures,
     weight_figures,
 )
@@ -31,6 +32,7 @@ ORDER = (
     "suppress_by_pos",
     "amplify_by_pos",
     "dose_curve",
+    "top_curve",
     "weight_edits",
     "values",
     "suppress_concepts",
@@ -84,6 +86,8 @@ def _figure(
             return change_figures.boxes_by_kind(title, numbers, changes)
         case "dose_curve":
             return change_figures.dose_curve(title, numbers)
+        case "top_curve":
+            return top_figures.top_curve(title, numbers)
         case "weight_edits":
             return weight_figures.weight_edits(title, numbers)
     return _neuron_figure(name, title, tables, numbers)

@@ -7,6 +7,7 @@ from typing import Any
 from kn_lightning.report import (
     change_listings,
     concept_listings,
+    top_wording,
     value_wording,
     weight_wording,
 )
@@ -27,6 +28,7 @@ def listings(numbers: Summary) -> dict[str, Listing]:
         "spread": change_listings.spread(numbers),
         "controls": change_listings.controls(numbers),
         "doses": change_listings.doses(numbers),
+        "top": top_wording.listing(numbers),
         "weight_edits": weight_wording.listing(numbers),
         "values": value_wording.by_layer(numbers),
         "value_neurons": value_wording.strongest(numbers),

@@ -17,6 +17,7 @@ from kn_lightning.report import (
     doses,
     effects,
     rankings,
+    top,
     values,
     weights,
 )
@@ -61,6 +62,7 @@ def summary(tables: RunTables, measured: Changes) -> dict[str, Any]:
         "overlap": consistency.overlap(tables),
         "changes": by_kind,
         "doses": doses.doses(by_kind),
+        "top": top.top(tables),
         "weight_edits": weights.weight_edits(tables.weight_edits, tables.neurons),
         "values": values.values(tables),
         "own_falls_under_suppression": share(change_values(changes, "suppress", "own") < 0),

@@ -55,6 +55,8 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 # Keys repeat thousands of times: as categories they take a tenth of the memory and group faster.
 _CATEGORIES = ("concept", "prompt_id", "prompt_kind", "edit", "neurons")
 
+_TOP = ("top", "top_random")
+
 
 @dataclass(frozen=True, slots=True)
 class RunTables:
@@ -66,7 +68,9 @@ class RunTables:
         completeness: One row a prompt and layer.
         coarse: One row a prompt and coarse neuron, without its score.
         neurons: One row a concept and knowledge neuron.
-        edits: One row a prompt, edit and set of neurons.
+        edits: One row a prompt, edit and set of neurons, without those of ``top``.
+        top: As ``edits``, of the best neurons and as many random ones, by their number; with the
+            number ``k``, and the source without it: top, or top_random:draw.
         skipped: One row for what was left out; ``prompt`` is null for a whole concept.
         agreement: One row a prompt and compared attribution; none where no comparison was asked.
         environment: ``environment.json``.
@@ -80,6 +84,7 @@ class RunTables:
     coarse: pd.DataFrame
     neurons: pd.DataFrame
     edits: pd.DataFrame
+    top: pd.DataFrame
     skipped: pd.DataFrame
     agreement: pd.DataFrame
     environment: dict[str, Any]
@@ -101,6 +106,7 @@ def run_tables(run_dir: Path) -> RunTables:
         if environment["study"].get(setting.partition(".")[2])
     ]
     _check_files(run_dir, tuple(f"{name}.parquet" for name in asked))
+    edits, top = _without_top(_frame(run_dir, "edits", _CATEGORIES))
     return RunTables(
         name=run_dir.resolve().name,
         environment=environment,
@@ -109,7 +115,8 @@ def run_tables(run_dir: Path) -> RunTables:
         # The largest table: what nothing here needs is not read.
         coarse=_frame(run_dir, "coarse", ("prompt_id",), without=("score",)),
         neurons=_frame(run_dir, "neurons"),
-        edits=_frame(run_dir, "edits", _CATEGORIES),
+        edits=edits,
+        top=top,
         skipped=_frame(run_dir, "skipped"),
         agreement=(
             _frame(run_dir, "agreement")
@@ -163,6 +170,21 @@ def _frame(
     frame: pd.DataFrame = table.to_pandas(categories=list(categories))
     # Means over float32 columns would be summed in float32.
     return frame.astype({column: "float64" for column in frame.select_dtypes("float32").columns})
+
+
+def _without_top(edits: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The edits of sets of neurons, and those of the k best: no set that others are beside."""
+    names = edits["neurons"].cat.categories
+    parts = {name: name.split(":") for name in names if name.partition(":")[0] in _TOP}
+    is_top = edits["neurons"].isin([*parts])
+    rows, top = edits[~is_top].copy(), edits[is_top].copy()
+    rows["neurons"] = rows["neurons"].cat.remove_unused_categories()
+    found = [parts[name] for name in top["neurons"]]
+    top["k"] = pd.Series([int(k) for _, k, *_ in found], index=top.index, dtype="int64")
+    top["source"] = pd.Series(
+        [":".join([first, *draw]) for first, _, *draw in found], index=top.index, dtype="str"
+    )
+    return rows, top
 
 
 def _environment(path: Path) -> dict[str, Any]:

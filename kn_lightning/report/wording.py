@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kn_lightning.report import value_wording, weight_wording
+from kn_lightning.report import top_wording, value_wording, weight_wording
 from kn_lightning.report.comparison_wording import beside_controls, pos_finding
 from kn_lightning.report.labels import concepts, interval, prompts
 from kn_lightning.report.language import plural, say, sentences
@@ -25,6 +25,7 @@ def findings(numbers: Summary) -> list[str]:
             paragraphs.append(_effect(numbers, edit, own))
     # Why there is no test is the same for both edits, and said once.
     paragraphs += dict.fromkeys(pos_finding(numbers, edit) for edit in ("suppress", "amplify"))
+    paragraphs += top_wording.findings(numbers)
     paragraphs += weight_wording.findings(numbers)
     paragraphs += value_wording.findings(numbers)
     paragraphs += [_consistency(numbers), _extent(numbers)]

@@ -373,6 +373,8 @@ def test_seed_changes_draws_and_nothing_else(study: Study) -> None:
         {"controls": ["foreign", "foreign"]},
         {"max_prompts": 0},
         {"unrelated_prompts": []},
+        {"top": [0]},
+        {"top": [2, 2]},
     ],
 )
 def test_settings_that_make_no_sense_are_refused_with_their_value(settings: dict[str, Any]) -> None:

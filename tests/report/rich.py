@@ -27,6 +27,8 @@ KINDS = {
 }
 WEIGHTS = {"erase_zero": 0.5, "erase_unk": 0.9, "update": 1.0}
 """How much of the answer's probability a weight edit takes."""
+TOP = (1, 5, 10)
+"""Numbers of best neurons that are suppressed."""
 N_PROMPTS = 4
 COMPARED = {"activation": 0.1, "gradient_activation": 0.6, "ablation": 0.8}
 """Compared attributions, and how far they agree."""
@@ -70,6 +72,7 @@ def rich_tables() -> dict[str, Rows]:
         tables["agreement"] += _agreement(np.random.default_rng(number), prompts)
         strength = draw.uniform(0.2, 0.8) * (1.5 if part == "noun" else 0.6)
         tables["edits"] += _edits(draw, concept, prompts, strength)
+        tables["edits"] += _top(np.random.default_rng(number), concept, prompts)
         tables["weight_edits"] += _weight_edits(weight_draw, concept, prompts)
     tables["skipped"] = [
         {"concept": "new york", "prompt": None, "reason": "not one token"},
@@ -84,7 +87,7 @@ def rich_environment() -> dict[str, Any]:
     environment["encoder"] |= {"id": "bert-base-uncased", "n_layers": _N_LAYERS}
     environment["study"] |= {"holdout": 0.0, "factors": list(FACTORS.values())}
     environment["study"] |= {"weights": list(WEIGHTS), "lambda_1": 1.0, "lambda_2": 8.0}
-    environment["study"] |= {"compare": list(COMPARED), "values": 2}
+    environment["study"] |= {"compare": list(COMPARED), "values": 2, "top": list(TOP)}
     return environment
 
 
@@ -128,6 +131,21 @@ def _edits(draw: np.random.Generator, concept: str, prompts: list[str], strength
                 rows.append(
                     edit_row(concept, prompt, edit, 0.4, after, neurons=neurons, prompt_kind=kind)
                 )
+    return rows
+
+
+def _top(draw: np.random.Generator, concept: str, prompts: list[str]) -> Rows:
+    """The best neurons take the more, the more they are; random ones next to nothing."""
+    rows = []
+    for k in TOP:
+        for neurons, felt in (
+            (f"top:{k}", k / 12),
+            *((f"top_random:{k}:{i}", 0.0) for i in (0, 1)),
+        ):
+            for prompt in prompts:
+                after = 0.4 * (1 - felt) * draw.uniform(0.9, 1.1)
+                row = edit_row(concept, prompt, "suppress", 0.4, after)
+                rows.append(row | {"neurons": neurons, "n_neurons": k})
     return rows
 
 

@@ -28,8 +28,8 @@ from .runs import (
     write_run,
 )
 
-DRAWN = set(ORDER) - {"dose_curve", "agreement", "weight_edits", "values"}
-"""Figures of the planted run: two factors, no comparison, weight edits or value vectors."""
+DRAWN = set(ORDER) - {"dose_curve", "top_curve", "agreement", "weight_edits", "values"}
+"""Figures of the planted run: two factors, no curve, comparison, weight edits or value vectors."""
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 

@@ -72,7 +72,7 @@ def test_page_fits_its_window_and_asks_for_nothing(
     assert measures["requests"] == []
     assert measures["beyond"] == 0
     assert measures["paper"] == ("rgb(20, 24, 29)" if dark else "rgb(255, 255, 255)")
-    assert len(measures["images"]) == 16
+    assert len(measures["images"]) == 17
     assert all(measures["images"])
 
 

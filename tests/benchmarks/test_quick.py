@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+
+from kn_lightning.data.study import Pack, planned_packs
+from kn_lightning.schema import EncodedGroup, EncodedPrompt
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 
@@ -132,17 +134,41 @@ def test_balance(quick: Any) -> None:
 
 def test_packs_are_dealt_better_than_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    from balance import long_tailed_sizes, scaled, simulated, without_giants
+    from balance import long_tailed_sizes, rows, scaled, without_giants
 
-    # Costs as estimated, but for a tenth that the estimate doesn't know of.
-    tokens = np.arange(20.0, 400.0, 20.0)
-    seconds = (tokens + 40) * np.where(np.arange(len(tokens)) % 2, 1.1, 0.9)
     random.seed(0)
-    found = simulated(scaled(without_giants(long_tailed_sizes())), (tokens, seconds))
-    for row in found:
+    groups = [
+        EncodedGroup(
+            str(number),
+            None,
+            tuple(EncodedPrompt("", "", "", None, (0,) * (n + 2), (0,), (0,)) for n in own),
+        )
+        for number, own in enumerate(scaled(without_giants(long_tailed_sizes()), 20_000))
+    ]
+    packs = list(planned_packs(groups, 2048))
+    # Costs as estimated, but for a tenth that the estimate doesn't know of.
+    seconds = [pack.cost * (1.1 if pack.number % 2 else 0.9) for pack in packs]
+    for row in rows(packs, seconds):
         assert row["efficiency"] <= row["largest"] + 1e-9
         if row["ranks"] in (8, 64):
             assert row["efficiency"] > row["dealt in turn"] + 0.02
+
+
+def test_the_cost_of_packs_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from balance import cost_fit
+
+    prompt = EncodedPrompt("", "", "", None, (0,) * 10, (0,), (0,))
+    packs = [
+        Pack(number, (EncodedGroup("", None, (prompt,) * n),) * k)
+        for number, (n, k) in enumerate([(4, 1), (4, 8), (30, 1), (9, 3), (20, 6)])
+    ]
+    seconds = [0.030 + 0.040 * len(pack.groups) + 0.001 * pack.tokens for pack in packs]
+    fit = cost_fit(packs, seconds)
+    assert fit["milliseconds_a_token"] == pytest.approx(1.0)
+    assert fit["pack_in_tokens"] == pytest.approx(30.0)
+    assert fit["group_in_tokens"] == pytest.approx(40.0)
+    assert fit["missed"] == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ SMALL = ("--data.max_groups", 6)
 
 COLUMNS = {
     "prompts": "prompt_id concept prompt relation pos n_tokens probability rank argmax max_score"
-    " n_coarse evaluations",
+    " n_coarse evaluations similarity similarity_between",
     "completeness": "prompt_id layer total residual",
     "coarse": "prompt_id layer neuron score",
     "neurons": "concept layer neuron share score",

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from kn_lightning.core.comparison import Compared
 from kn_lightning.core.neurons import CoarseNeurons, RefinedNeurons
+from kn_lightning.core.similarity import Similarity
 from kn_lightning.data.study import Pack
 from kn_lightning.schema import Attribution, EncodedGroup, EncodedPrompt, Neuron
 
@@ -23,6 +24,7 @@ class Outcome:
         compared: scores of the attributions that it is compared with, by name (``predict_step``).
         coarse: coarse neurons of those prompts (refine).
         refined: refined neurons of each group (refine).
+        similarity: of the scores of each group's prompts (refine).
         edits: rows of the edits table (edit).
         weight_edits: rows of the table of weight edits (weights), where they are asked for.
         values: what the neurons' value vectors promote, rows of their table without the prompts
@@ -36,6 +38,7 @@ class Outcome:
     coarse: CoarseNeurons | None = None
     refined: list[RefinedNeurons] = field(default_factory=list)
     edits: pa.Table | None = None
+    similarity: Similarity | None = None
     weight_edits: pa.Table | None = None
     values: pa.Table | None = None
     keys: pa.Table | None = None

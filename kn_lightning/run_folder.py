@@ -24,7 +24,7 @@ from kn_lightning.census import RECORD, check_parts, digest
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
 from kn_lightning.keys import with_keys
-from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES
+from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES, completed
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -236,6 +236,8 @@ class RunFolder:
         self.write_environment({**self.environment(), "seconds": dict(seconds)})
         for name in self._tables():
             tables: Iterator[pa.Table] = (pq.read_table(part / f"{name}.parquet") for part in parts)
+            if name in TABLES:
+                tables = (completed(table, TABLES[name]) for table in tables)
             if name == "values":
                 tables = with_keys(tables, parts, (self._identity() or {})[ASKED_BY[name]])
             self._write_table(name, tables)

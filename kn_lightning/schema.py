@@ -156,6 +156,8 @@ TABLES: dict[str, pa.Schema] = {
             "max_score": _FLOAT,
             "n_coarse": _INT,
             "evaluations": _INT,
+            "similarity": _FLOAT,
+            "similarity_between": _FLOAT,
         }
     ),
     "completeness": pa.schema(
@@ -178,6 +180,9 @@ TABLES: dict[str, pa.Schema] = {
     ),
 }
 """The Parquet files that grow with the study; the README says what a row is."""
+
+ADDED_COLUMNS = ("similarity", "similarity_between")
+"""Of ``prompts``: came after 0.1.0; a run folder that was begun before is read as if null."""
 
 OPTIONAL_TABLES: dict[str, pa.Schema] = {
     "agreement": pa.schema(
@@ -234,3 +239,12 @@ ASKED_BY = {
 
 SKIPPED_TABLE = pa.schema({"concept": _STRING, "prompt": _STRING, "reason": _STRING})
 """``skipped.parquet``: written once, before the first batch."""
+
+
+def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with nulls in those of the schema's :data:`ADDED_COLUMNS` that it lacks."""
+    for name in ADDED_COLUMNS:
+        if name in schema.names and name not in table.column_names:
+            field = schema.field(name)
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table

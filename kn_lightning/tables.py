@@ -37,6 +37,13 @@ def outcome_tables(outcome: Outcome, encoder: Encoder) -> dict[str, pa.Table]:
 def _prompts(outcome: Outcome, encoder: Encoder) -> pa.Table:
     attribution, prompts = outcome.attribution, outcome.prompts
     assert outcome.coarse is not None
+    assert outcome.similarity is not None
+    sizes = [len(group.prompts) for group in outcome.pack.groups]
+    # NaN is undefined: missing in the file.
+    own, between = (
+        pa.array(np.repeat(part.numpy(), sizes).astype(np.float32), from_pandas=True)
+        for part in outcome.similarity
+    )
     return pa.table(
         {
             "prompt_id": [p.prompt_id for p in prompts],
@@ -51,6 +58,8 @@ def _prompts(outcome: Outcome, encoder: Encoder) -> pa.Table:
             "max_score": attribution.scores.amax((1, 2)).numpy().astype(np.float32),
             "n_coarse": outcome.coarse.prompt.bincount(minlength=len(prompts)).numpy(),
             "evaluations": attribution.evaluations.sum(1).numpy(),
+            "similarity": own,
+            "similarity_between": between,
         },
         schema=TABLES["prompts"],
     )

@@ -29,7 +29,7 @@ SMALL = ("--data.max_groups", 6)
 
 COLUMNS = {
     "prompts": "prompt_id concept prompt relation pos n_tokens probability rank argmax max_score"
-    " n_coarse evaluations",
+    " n_coarse evaluations similarity similarity_between",
     "completeness": "prompt_id layer total residual",
     "coarse": "prompt_id layer neuron score",
     "neurons": "concept layer neuron share score",
@@ -520,11 +520,15 @@ def two_ranks(run: Path, strategy: str, *arguments: object) -> Path:
 @pytest.mark.parametrize(
     ("strategy", "groups"),
     # One concept is one pack: the second rank has none.
-    [("ddp", 3), ("ddp_spawn", 1)],
+    [("ddp", 4), ("ddp_spawn", 1)],
 )
 def test_two_ranks_give_what_one_device_gives(tmp_path: Path, strategy: str, groups: int) -> None:
-    study = ("--data.max_groups", groups, "--data.pack_tokens", 100, "--refine.values", 3)
+    study = ("--data.max_groups", groups, "--data.pack_tokens", 350, "--refine.values", 3)
     one = analyze(tmp_path / "one", *study)
+    prompts = table(one, "prompts")
+    if groups > 1:  # more packs than one, of more concepts than one
+        assert sum(row["n_tokens"] for row in prompts) > 350
+        assert all(row["similarity_between"] is not None for row in prompts)
     two = two_ranks(tmp_path / "two", strategy, *study)
     for name in (*COLUMNS, "values"):
         assert table(two, name) == table(one, name), name

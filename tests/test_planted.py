@@ -378,3 +378,11 @@ def test_the_values_of_planted_neurons_promote_their_concept_and_its_prompts_are
     drawn = rows[rows["neurons"] != "knowledge"]
     assert len(drawn) == 3 * len(knowledge)
     assert (drawn["rank"] == 1).mean() < 0.5
+
+
+def test_wordings_of_a_concept_have_alike_scores_and_concepts_do_not_unless_they_share_neurons(
+    run: dict[str, Any],
+) -> None:
+    rows = run["prompts"].groupby("concept")[["similarity", "similarity_between"]].first()
+    assert (rows["similarity"] > 0.9).all()
+    assert (rows["similarity_between"] < 0.5).all()

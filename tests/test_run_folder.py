@@ -18,7 +18,7 @@ from kn_lightning import run_folder
 from kn_lightning.errors import InputError
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.run_folder import RunFolder
-from kn_lightning.schema import OPTIONAL_TABLES, SKIPPED_TABLE, TABLES
+from kn_lightning.schema import ADDED_COLUMNS, OPTIONAL_TABLES, SKIPPED_TABLE, TABLES
 
 SECONDS = {"attribution": 1.5, "total": 2.0}
 IDENTITY = {"model.rule": "adaptive", "refine.threshold": 0.2, "data.sha256": "ab"}
@@ -107,6 +107,21 @@ def test_closing_joins_the_parts_in_the_studys_order_and_removes_them(folder: Ru
     names = {path.name for path in folder.path.iterdir()}
     whole = {f"{name}.parquet" for name in TABLES}
     assert names == whole | {"skipped.parquet", "config.yaml", "environment.json"}
+
+
+def test_a_run_begun_before_a_column_was_added_is_closed_with_nulls_there(
+    folder: RunFolder,
+) -> None:
+    old = tables(0)
+    old["prompts"] = old["prompts"].drop_columns([*ADDED_COLUMNS])
+    folder.write_part(0, old, SECONDS)
+    folder.write_part(1, tables(1), SECONDS)
+    folder.close(2)
+    joined = pq.read_table(folder.path / "prompts.parquet")
+    assert joined.schema.equals(TABLES["prompts"])
+    assert joined["n_tokens"].to_pylist() == [0, 0, 1, 1]
+    for name in ADDED_COLUMNS:
+        assert joined[name].to_pylist() == [None, None, 1.0, 1.0]
 
 
 def test_closing_without_a_pack_is_an_error_and_changes_nothing(folder: RunFolder) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from kn_lightning.core.comparison import Compared
 from kn_lightning.core.neurons import CoarseNeurons, RefinedNeurons
+from kn_lightning.core.similarity import Similarity
 from kn_lightning.data.study import Pack
 from kn_lightning.outcome import Outcome
 from kn_lightning.schema import (
@@ -24,6 +25,7 @@ from kn_lightning.schema import (
 )
 from kn_lightning.tables import guesses, outcome_tables
 
+NAN = float("nan")
 WORDS = ["the", "kitten", "cat", "paris"]
 ENCODER = cast("Any", SimpleNamespace(text=lambda ids: " ".join(WORDS[i] for i in ids)))
 
@@ -76,7 +78,11 @@ def outcome() -> Outcome:
     )
     refined = [neurons((1, 0, 0.5, 0.06), (1, 2, 1.0, 0.08)), neurons(), neurons((0, 1, 1.0, 0.19))]
     edits = pa.Table.from_pylist([], schema=TABLES["edits"])
-    return Outcome(Pack(4, groups), attribution, coarse, refined, edits)
+    similarity = Similarity(
+        own=torch.tensor([0.5, NAN, NAN], dtype=torch.float64),
+        between=torch.tensor([0.25, NAN, 0.75], dtype=torch.float64),
+    )
+    return Outcome(Pack(4, groups), attribution, coarse, refined, edits, similarity)
 
 
 def rows(outcome: Outcome, name: str) -> list[tuple[Any, ...]]:
@@ -90,11 +96,13 @@ def rows(outcome: Outcome, name: str) -> list[tuple[Any, ...]]:
 
 
 def test_prompts_have_one_row_each_in_the_packs_order(outcome: Outcome) -> None:
+    kitten = [(f"kitten/{i}", "kitten", f"[MASK] kitten/{i}") for i in (0, 2)]
+    paris, cat = ("paris/0", "paris", "[MASK] paris/0"), ("cat/1", "cat", "[MASK] cat/1")
     assert rows(outcome, "prompts") == [
-        ("kitten/0", "kitten", "[MASK] kitten/0", "IsA", "noun", 5, 0.9, 1, "kitten", 0.05, 2, 8),
-        ("kitten/2", "kitten", "[MASK] kitten/2", None, "noun", 7, 0.8, 2, "cat", 0.11, 1, 6),
-        ("paris/0", "paris", "[MASK] paris/0", None, None, 6, 0.7, 3, "the", -1.0, 0, 26),
-        ("cat/1", "cat", "[MASK] cat/1", "HasA", "noun", 4, 0.6, 4, "paris", 0.23, 3, 10),
+        (*kitten[0], "IsA", "noun", 5, 0.9, 1, "kitten", 0.05, 2, 8, 0.5, 0.25),
+        (*kitten[1], None, "noun", 7, 0.8, 2, "cat", 0.11, 1, 6, 0.5, 0.25),
+        (*paris, None, None, 6, 0.7, 3, "the", -1.0, 0, 26, None, None),
+        (*cat, "HasA", "noun", 4, 0.6, 4, "paris", 0.23, 3, 10, None, 0.75),
     ]
 
 
@@ -143,7 +151,7 @@ def test_pack_without_any_neuron_has_empty_tables_of_the_same_columns(outcome: O
     outcome.refined = [neurons(), neurons(), neurons()]
     assert rows(outcome, "coarse") == []
     assert rows(outcome, "neurons") == []
-    assert [row[-2] for row in rows(outcome, "prompts")] == [0, 0, 0, 0]
+    assert [row[10] for row in rows(outcome, "prompts")] == [0, 0, 0, 0]
 
 
 def test_edits_are_handed_on_as_they_are(outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""Attribution of a pack -> coarse neurons of its prompts and refined neurons of its concepts."""
+"""Attribution of a pack -> coarse neurons of its prompts, refined neurons of its concepts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kn_lightning.core.neurons import (
     refined_neurons,
     sized_neurons,
 )
+from kn_lightning.core.similarity import group_similarity
 from kn_lightning.errors import InputError
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.neuron_json import check_neurons, read_neurons
@@ -95,7 +96,7 @@ class RefineCallback(Callback):
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
     ) -> None:
-        """Adds ``coarse`` and ``refined`` to the outcome."""
+        """Adds ``coarse``, ``refined`` and ``similarity`` to the outcome."""
         assert isinstance(outputs, Outcome)
         scores = outputs.attribution.scores
         outputs.coarse = coarse = coarse_neurons(scores, self.threshold)
@@ -107,6 +108,8 @@ class RefineCallback(Callback):
             inside[inside.clone()] = used[coarse.prompt[inside] - place.start]
             own = CoarseNeurons(*(part[inside] for part in coarse))
             outputs.refined.append(self._refined(group.concept, scores[place][used], own))
+        sizes = [len(group.prompts) for group in outputs.pack.groups]
+        outputs.similarity = group_similarity(scores, sizes)
 
     def _refined(self, concept: str, scores: Tensor, coarse: CoarseNeurons) -> RefinedNeurons:
         """The concept's neurons; ``[B, L, I]`` scores of its prompts."""

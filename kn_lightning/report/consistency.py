@@ -63,6 +63,28 @@ def by_concept(tables: RunTables) -> pd.Series:
     return _concept_means(_within(tables.prompts, _coarse_sets(tables)))
 
 
+def similarity(tables: RunTables) -> dict[str, Any] | None:
+    """n-sample similarity of the scores of a concept's prompts, beside prompts of different ones.
+
+    ``n`` concepts have it, of these ``n_between`` also the other. Each concept weighs the same.
+    None where no concept has it: all have one prompt, or the run is older than the column.
+    """
+    found = tables.prompts.groupby("concept")[["similarity", "similarity_between"]].first()
+    found = found.dropna(subset="similarity")
+    if found.empty:
+        return None
+    own, between = found["similarity"], found["similarity_between"].dropna()
+    return {
+        "n": len(own),
+        "mean": own.mean(),
+        "mean_ci": mean_interval(own.to_numpy()),
+        "median": own.median(),
+        "n_between": len(between),
+        "between_mean": between.mean(),
+        "between_mean_ci": mean_interval(between.to_numpy()) if len(between) else None,
+    }
+
+
 def _concept_means(pairs: pd.DataFrame) -> pd.Series:
     return pairs.groupby("concept")["jaccard"].mean().dropna()
 

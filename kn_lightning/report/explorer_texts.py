@@ -82,6 +82,7 @@ def _messages(explored: dict[str, Any]) -> dict[str, str]:
     left_out = ", ".join(edit_label(edit) for edit in explored["left_out"])
     return {
         "shown": say("Concepts shown: {n} of {total}", n="{n}", total="{total}"),
+        "neurons_found": say("Neurons of that number, or that promote that token: {n}.", n="{n}"),
         "choose": say("Choose a concept in the table, or a neuron of one."),
         "summary": say(
             "Prompts: {prompts}. Knowledge neurons: {neurons}. Mean probability: {probability}.",

@@ -49,7 +49,7 @@ def listings(numbers: Summary) -> dict[str, Listing]:
 
 
 def _likeness(numbers: Summary) -> Listing:
-    """Jaccard indices: of coarse sets between prompts, of knowledge neurons between concepts."""
+    """Of coarse sets and scores between prompts, of knowledge neurons between concepts."""
     rows: list[tuple[str, str]] = []
     consistency, overlap = numbers["consistency"], numbers["overlap"]
     if consistency and consistency["n"]:
@@ -62,6 +62,17 @@ def _likeness(numbers: Summary) -> Listing:
                 number(consistency["random_expectation"]),
             ),
             (say("Concepts with one prompt only, left out"), count(consistency["n_single"])),
+        ]
+    if found := numbers["similarity"]:
+        rows += [
+            (
+                say("Scores of all neurons, prompts of one concept: n-sample similarity, mean"),
+                with_interval(number, found["mean"], found["mean_ci"]),
+            ),
+            (
+                say("… as many prompts of different concepts"),
+                with_interval(number, found["between_mean"], found["between_mean_ci"]),
+            ),
         ]
     if overlap and overlap["n_pairs"]:
         rows += [
@@ -81,7 +92,9 @@ def _likeness(numbers: Summary) -> Listing:
         tuple(rows),
         note=say(
             "The Jaccard index of two sets: the neurons in both over the neurons in any; 1 where "
-            "they are the same, 0 where they share none. In brackets the 95 % bootstrap interval."
+            "they are the same, 0 where they share none. Of scores the n-sample similarity (Niu et "
+            "al. 2024): 1 where n score vectors lie on one line, 0 where they are orthogonal. In "
+            "brackets the 95 % bootstrap interval."
         ),
     )
 

@@ -59,6 +59,7 @@ def summary(tables: RunTables, measured: Changes) -> dict[str, Any]:
         "neurons": _neurons(tables),
         "published": _published(tables.environment["encoder"]),
         "consistency": consistency.consistency(tables),
+        "similarity": consistency.similarity(tables),
         "overlap": consistency.overlap(tables),
         "changes": by_kind,
         "doses": doses.doses(by_kind),

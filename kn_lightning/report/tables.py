@@ -12,7 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kn_lightning.errors import InputError
-from kn_lightning.schema import ASKED_BY, OPTIONAL_TABLES, SCHEMA_VERSION, SKIPPED_TABLE, TABLES
+from kn_lightning.schema import (
+    ADDED_COLUMNS,
+    ASKED_BY,
+    OPTIONAL_TABLES,
+    SCHEMA_VERSION,
+    SKIPPED_TABLE,
+    TABLES,
+    completed,
+)
 
 SCHEMAS = {**TABLES, **OPTIONAL_TABLES, "skipped": SKIPPED_TABLE}
 FILES = (
@@ -142,29 +150,32 @@ def _check_files(run_dir: Path, files: tuple[str, ...]) -> None:
         )
 
 
-def _check_columns(path: Path, expected: pa.Schema) -> None:
+def _check_columns(path: Path, expected: pa.Schema) -> list[str]:
+    """Those of the expected columns that are there."""
     try:
         found = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{path}: not a readable Parquet file ({_line(error)}); run the study again"
         ) from error
-    missing = [name for name in expected.names if name not in found.names]
+    missing = sorted({*expected.names} - {*found.names, *ADDED_COLUMNS}, key=expected.names.index)
     if missing:
         raise InputError(
             f"{path}: no column {', '.join(missing)} (schema {SCHEMA_VERSION}); "
             "report it with the kn_lightning version that wrote it, or run the study again"
         )
+    return [name for name in expected.names if name in found.names]
 
 
 def _frame(
     run_dir: Path, name: str, categories: tuple[str, ...] = (), without: tuple[str, ...] = ()
 ) -> pd.DataFrame:
     path, expected = run_dir / f"{name}.parquet", SCHEMAS[name]
-    _check_columns(path, expected)
+    there = _check_columns(path, expected)
     expected = pa.schema([field for field in expected if field.name not in without])
     try:
-        table = pq.read_table(path, columns=expected.names).select(expected.names).cast(expected)
+        table = pq.read_table(path, columns=[name for name in there if name not in without])
+        table = completed(table, expected).select(expected.names).cast(expected)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read ({_line(error)}); run the study again") from error
     frame: pd.DataFrame = table.to_pandas(categories=list(categories))

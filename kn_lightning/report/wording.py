@@ -67,14 +67,32 @@ def _effect(numbers: Summary, edit: str, own: Row) -> str:
 def _consistency(numbers: Summary) -> str:
     found = numbers["consistency"]
     if not found or not found["n"]:
-        return ""
-    return say(
+        return _similarity(numbers)
+    text = say(
         "Two wordings of one concept share {mean} of their coarse neurons on average (Jaccard "
         "index, {concepts}), prompts of two concepts {between}.",
         mean=with_interval(number, found["mean"], found["mean_ci"]),
         concepts=concepts(found["n"]),
         between=number(found["random_expectation"]),
     )
+    return sentences(text, _similarity(numbers))
+
+
+def _similarity(numbers: Summary) -> str:
+    found = numbers["similarity"]
+    if not found:
+        return ""
+    text = say(
+        "The scores of all neurons have an n-sample similarity of {mean} across the wordings of a "
+        "concept (mean of {concepts}).",
+        mean=with_interval(number, found["mean"], found["mean_ci"]),
+        concepts=concepts(found["n"]),
+    )
+    if not found["n_between"]:
+        return text
+    between = with_interval(number, found["between_mean"], found["between_mean_ci"])
+    across = say("Across as many prompts of different concepts it is {between}.", between=between)
+    return sentences(text, across)
 
 
 def _extent(numbers: Summary) -> str:

@@ -43,8 +43,11 @@ def rich_tables() -> dict[str, Rows]:
     for number, part in enumerate(parts):
         concept = f"concept{number:02}"
         prompts = [f"{concept}/{place}" for place in range(N_PROMPTS)]
+        alike = {"similarity": 0.5 + number / 200, "similarity_between": 0.1 + number / 900}
         tables["prompts"] += [
-            prompt_row(prompt, concept, 0.4, relation=("IsA", "HasA")[number % 2], pos=part)
+            prompt_row(
+                prompt, concept, 0.4, relation=("IsA", "HasA")[number % 2], pos=part, **alike
+            )
             for prompt in prompts
         ]
         # The first two concepts have no knowledge neurons; neuron 0 of the last layer serves all.

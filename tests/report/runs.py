@@ -71,7 +71,8 @@ def prompt_row(
         "relation": None,
     }
     row |= {"pos": None, "n_tokens": 6, "probability": probability, "rank": 1, "argmax": concept}
-    return row | {"max_score": 0.1, "n_coarse": 3, "evaluations": 16} | values
+    row |= {"max_score": 0.1, "n_coarse": 3, "evaluations": 16}
+    return row | {"similarity": None, "similarity_between": None} | values
 
 
 def agreement_row(prompt_id: str, attribution: str, **values: Any) -> dict[str, Any]:

@@ -131,6 +131,23 @@ def test_without_a_pair_of_prompts_nothing_is_defined(
     assert all(numbers[key] is None for key in undefined)
 
 
+def test_similarity_weighs_concepts_alike_however_many_prompts_they_have(
+    make_run: WriteRun, tables: dict[str, Rows], environment: dict[str, Any]
+) -> None:
+    values = {"cat": (0.5, 0.1), "dog": (0.75, 0.2), "owl": (0.25, None), "ant": (None, 0.9)}
+    tables["prompts"] = [
+        prompt_row(f"{name}/{i}", name, similarity=own, similarity_between=between)
+        for place, (name, (own, between)) in enumerate(values.items())
+        for i in range(1 + place)
+    ]
+    tables["coarse"] = []
+    numbers = numbers_of(make_run(tables, environment))["similarity"]
+    assert (numbers["n"], numbers["mean"], numbers["median"]) == (3, near(0.5), near(0.5))
+    assert numbers["mean_ci"][0] < 0.5 < numbers["mean_ci"][1]
+    assert (numbers["n_between"], numbers["between_mean"]) == (2, near(0.15))
+    assert numbers["between_mean_ci"] == [near(0.1), near(0.2)]
+
+
 def test_overlap_by_hand(numbers: dict[str, Any]) -> None:
     # cat has (3, 7), (3, 8) and (1, 7); dog and script have (3, 7). cat and dog are nouns and
     # share the relation IsA, script has no part of speech and another relation.

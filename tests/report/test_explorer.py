@@ -122,6 +122,34 @@ def test_search_shows_what_matches_and_says_how_many(opened: Any, rich_run: Path
     assert first_cells(page) == []
 
 
+def test_search_finds_neurons_by_number_and_by_the_tokens_that_they_promote(
+    opened: Any, odd_page: str
+) -> None:
+    page = opened(odd_page)
+    names = sorted({(row["layer"], row["neuron"]) for row in odd_tables()["neurons"]})
+    found, box = page.locator("#explorer-neurons"), page.get_by_label("Search concepts")
+    assert not found.is_visible()
+    for sought in ("11-", "11.6", " 3-2"):
+        box.fill(sought)
+        start = sought.strip().replace(".", "-")
+        expected = [f"{layer}-{neuron}" for layer, neuron in names]
+        expected = [name for name in expected if name.startswith(start)]
+        assert len(expected) > 1
+        assert found.locator("a").all_text_contents() == expected
+        assert f"token: {len(expected)}." in found.text_content()
+    for token in (SCRIPT.upper(), "שלום"):
+        box.fill(token)
+        assert found.locator("a").all_text_contents() == ["11-0"]
+    for nothing in ("", "11-99999", "shalom", "__proto__", SCRIPT[1:], "<b>"):
+        box.fill(nothing)
+        assert not found.is_visible()
+    box.fill("A")  # promoted by all others, of which the page names the first hundred
+    assert found.locator("a").count() == min(100, len(names) - 1)
+    box.fill("11-0")
+    found.get_by_role("link", name="11-0", exact=True).click()
+    assert shows(page, "Layer 11, neuron 0")
+
+
 def test_columns_sort_both_ways_and_say_so(opened: Any, rich_run: Path) -> None:
     page = opened((rich_run / "report.html").as_uri())
     head = page.locator("#explorer-list th", has_text="Neurons")

@@ -11,6 +11,9 @@ import pytest
 
 from kn_lightning.errors import InputError
 from kn_lightning.report.tables import FILES, run_tables
+from kn_lightning.schema import ADDED_COLUMNS
+
+from .runs import numbers_of
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -42,6 +45,14 @@ def test_missing_column_is_named(run_dir: Path) -> None:
     pq.write_table(pq.read_table(path).drop_columns(["share"]), path)
     with pytest.raises(InputError, match="neurons.parquet: no column share"):
         run_tables(run_dir)
+
+
+def test_run_of_before_a_column_was_added_is_reported_without_it(run_dir: Path) -> None:
+    path = run_dir / "prompts.parquet"
+    pq.write_table(pq.read_table(path).drop_columns([*ADDED_COLUMNS]), path)
+    frame = run_tables(run_dir).prompts
+    assert frame[[*ADDED_COLUMNS]].isna().all(axis=None)
+    assert numbers_of(run_dir)["similarity"] is None
 
 
 def test_column_of_another_kind_is_refused(run_dir: Path) -> None:

@@ -17,7 +17,22 @@ def test_consistency_is_said_beside_chance(rich_numbers: Numbers) -> None:
     (text,) = (text for text in findings(rich_numbers) if text.startswith("Two wordings"))
     found = rich_numbers["consistency"]
     assert f"{found['mean']:.2f} [{found['mean_ci'][0]:.2f}, " in text
-    assert text.endswith(f"prompts of two concepts {found['random_expectation']:.2f}.")
+    assert f"prompts of two concepts {found['random_expectation']:.2f}." in text
+    found = rich_numbers["similarity"]
+    low, high = found["mean_ci"]
+    assert f"n-sample similarity of {found['mean']:.2f} [{low:.2f}, {high:.2f}]" in text
+    low, high = found["between_mean_ci"]
+    assert text.endswith(f"it is {found['between_mean']:.2f} [{low:.2f}, {high:.2f}].")
+
+
+def test_nothing_is_said_of_scores_where_the_run_has_no_similarity(rich_numbers: Numbers) -> None:
+    (text,) = (text for text in findings(rich_numbers | {"similarity": None}) if "wordings" in text)
+    assert "n-sample" not in text
+    alone = rich_numbers["similarity"] | {"n_between": 0}
+    (text,) = (
+        text for text in findings(rich_numbers | {"similarity": alone}) if "n-sample" in text
+    )
+    assert text.endswith("concepts).")
 
 
 @pytest.mark.parametrize("part", [None, 0, 0.5])

@@ -145,6 +145,27 @@ function search() {
   const sought = plain(at("search").value.trim());
   const n = list.show((i) => plain(concepts.name[i]).includes(sought));
   at("status").textContent = filled(texts.shown, { n: count(n), total: count(concepts.name.length) });
+  const matches = neuronsFor(sought), shown = matches.slice(0, FIRST_ROWS);
+  at("neurons").hidden = !matches.length;
+  at("neurons").replaceChildren(filled(texts.neurons_found, { n: count(matches.length) }),
+    ...shown.flatMap((j) => [" ", neuronLink(j)]), shown.length < matches.length ? " …" : "");
+}
+
+// By token, made when first asked for; as a Map, for a token may be called __proto__.
+let promoting = null;
+function neuronsFor(sought) {
+  const [, layer, number] = /^(\d+)[-.](\d*)$/.exec(sought) ?? [];
+  if (layer) {
+    const start = `${layer}-${number}`;
+    return [...neurons.layer.keys()].filter((j) => neuronName(j).startsWith(start));
+  }
+  if (!promoting) {
+    promoting = new Map();
+    const add = (token, j) => (promoting.get(token) ?? promoting.set(token, []).get(token)).push(j);
+    (neurons.promoted ?? []).forEach((tokens, j) =>
+      new Set(tokens.map((token) => plain(token).trim())).forEach((token) => add(token, j)));
+  }
+  return sought ? promoting.get(sought) ?? [] : [];
 }
 
 function map() {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -110,7 +111,8 @@ def answer_symmetry(arguments: Sequence[str]) -> None:
     given = symmetry_parser().parse_args(list(arguments))
     _check_output(given.output)
     folders = [run_folder(name) for name in (given.run_a, given.run_b)]
-    a, b = (run_tables(folder.fetch()) for folder in folders)
+    # What a user calls them: two runs may lie in folders of one name.
+    a, b = (replace(run_tables(folder.fetch()), name=folder.name) for folder in folders)
     found = symmetry(a, b)
     _write(given.output, found.pairs)
     n = len(found.pairs)
@@ -123,7 +125,7 @@ def _pairs(
 ) -> tuple[list[tuple[str, str]], str]:
     """The pairs that are concepts of the run, and what is said of where they come from."""
     parts = {
-        concept: None if pd.isna(part) else str(part)
+        str(concept): None if pd.isna(part) else str(part)
         for concept, part in concept_pos(tables.prompts).items()
     }
     if path is None:

@@ -90,17 +90,17 @@ def pairing(similarity: Similarity, pairs: Pairs) -> Pairing:
     counted = np.isfinite(own) & np.isfinite(permuted)
     if not counted.any():
         return Pairing(own, permuted, 0)
-    drawn = sums / np.maximum(counts, 1)
+    drawn = sums[counts > 0] / counts[counts > 0]
     mean = float(own[counted].mean())
-    # Sums in another order differ by rounding; what is equal counts against the pairs.
-    as_large = int((drawn >= mean - 1e-9).sum())
+    # Sums in another order differ by rounding; what is equal, or unknown, counts against the pairs.
+    as_large = DRAWS - int((drawn < mean - 1e-9).sum())
     return Pairing(
         own,
         permuted,
         int(counted.sum()),
         mean,
         _interval(own[counted], pairs.clusters[counted]),
-        float(drawn.mean()),
+        float(drawn.mean()) if len(drawn) else None,
         (as_large + 1) / (DRAWS + 1),
     )
 
@@ -135,4 +135,7 @@ def _add_draws(values: Values, sums: Values, counts: Values, rng: np.random.Gene
 
 def _interval(values: Values, clusters: Places) -> Interval:
     _, codes = np.unique(clusters, return_inverse=True)
-    return ratio_interval(np.bincount(codes, weights=values), np.bincount(codes).astype(float))
+    sums, counts = (
+        np.bincount(codes, weights=weights) for weights in (values, np.ones(len(codes)))
+    )
+    return ratio_interval(sums.astype(np.float64), counts.astype(np.float64))

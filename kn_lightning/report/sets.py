@@ -29,7 +29,8 @@ def coarse_sets(tables: RunTables) -> Sets:
 def coarse_rows(tables: RunTables) -> Places:
     """The prompt of each row of ``coarse``, as its place in ``prompts``."""
     ids = tables.coarse["prompt_id"].cat
-    return pd.Index(tables.prompts["prompt_id"]).get_indexer(ids.categories)[ids.codes]
+    places: Places = pd.Index(tables.prompts["prompt_id"]).get_indexer(ids.categories)
+    return places[ids.codes]
 
 
 def row_sets(rows: Places, neurons: pd.DataFrame, n_rows: int) -> Sets:

@@ -142,7 +142,8 @@ def _template(prompt_a: str, prompt_b: str, word_a: str, word_b: str) -> str:
     start = prompt_b.index(gap)
     if prompt_a.index(gap) < start:
         start += len(gap) - len(_normal(word_a))
-    return f"{prompt_a[:start]}[WORD]{prompt_a[start + len(_normal(word_b)) :]}"
+    template = f"{prompt_a[:start]}[WORD]{prompt_a[start + len(_normal(word_b)) :]}"
+    return template.replace(gap, MASK)
 
 
 def _joined(a: RunTables, b: RunTables) -> Sets:

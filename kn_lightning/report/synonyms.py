@@ -49,23 +49,22 @@ class Synonyms:
 
 
 def synonyms(tables: RunTables, given: Sequence[tuple[str, str]]) -> Synonyms:
-    """Compare pairs of concepts of the run, each pair once, within the part of speech of the second.
+    """Compare pairs of concepts of the run; partners are permuted within their part of speech.
 
-    Concepts without one are a stratum of their own.
+    Those without one are a stratum of their own.
     """
-    words = sorted({word for pair in given for word in pair})
-    first, second = (pd.Index(words).get_indexer([pair[side] for pair in given]) for side in (0, 1))
+    words = pd.Index(sorted({word for pair in given for word in pair}))
+    first, second = (words.get_indexer(pd.Index([pair[side] for pair in given])) for side in (0, 1))
     pos = concept_pos(tables.prompts).reindex(words)
     links = incidence(first, second, (len(words), len(words)))
     _, component = connected_components(links, directed=False)
     # Pairs that share a word are not independent, nor are those that these share one with.
-    pairs = Pairs(first, second, pd.factorize(pos)[0][second], component[first])
-    refined = row_sets(
-        pd.Index(words).get_indexer(tables.neurons["concept"]), tables.neurons, len(words)
+    pairs = Pairs(first, second, pd.factorize(pos)[0][second], component[first].astype(np.intp))
+    owner, concept = (
+        words.get_indexer(pd.Index(rows["concept"])) for rows in (tables.neurons, tables.prompts)
     )
-    prompts = tables.prompts["concept"].to_numpy()
-    owner = pd.Index(words).get_indexer(prompts)
-    alike = _mean_by_concept(coarse_sets(tables), owner, len(words))
+    refined = row_sets(owner, tables.neurons, len(words))
+    alike = _mean_by_concept(coarse_sets(tables), concept, len(words))
     knowledge = pairing(_of_others(lambda a, b: jaccard_matrix(refined, a, b)), pairs)
     coarse = pairing(_of_others(lambda a, b: alike[np.ix_(a, b)]), pairs)
     sizes = np.diff(refined.indptr)

@@ -11,7 +11,7 @@ from unittest import mock
 import pandas as pd
 import pytest
 from callbacks.commands import Finished, command
-from report.runs import ENVIRONMENT, Rows, planted_tables, plain, prompt_row, write_run
+from report.runs import ENVIRONMENT, Rows, plain, planted_tables, prompt_row, write_run
 
 PAIRS = "".join(f"w{i}\tv{i}\n" for i in range(12)) + "car\tauto\nw0\tcar\n"
 
@@ -103,7 +103,7 @@ def test_terminal_has_colours_and_its_own_width(runs: Path) -> None:
     terminal = io.StringIO()
     with (
         mock.patch("sys.stdout", terminal),
-        mock.patch.object(terminal, "isatty", lambda: True),
+        mock.patch.object(terminal, "isatty", return_value=True),
         mock.patch.dict("os.environ", {"TERM": "xterm", "COLUMNS": "90"}),
     ):
         from kn_lightning.sharing import answer_symmetry

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,18 +80,18 @@ def wordnet_pairs(parts: Mapping[str, str | None], senses: int | None = None) ->
     Raises:
         InputError: nltk has no WordNet, or can't read it.
     """
-    wordnet = _wordnet()
     found = defaultdict(list)
-    for concept, part in parts.items():
-        lemma = _lemma(concept)
-        for pos in [_POS[part]] if part in _POS else [*_POS.values()]:
-            synsets = [
-                synset
-                for synset in wordnet.synsets(lemma, pos)
-                if lemma in map(_lemma, synset.lemma_names())
-            ]
-            for synset in synsets[:senses]:
-                found[pos, synset.offset()].append(concept)
+    with _wordnet() as wordnet:
+        for concept, part in parts.items():
+            lemma = _lemma(concept)
+            for pos in [_POS[part]] if part in _POS else [*_POS.values()]:
+                synsets = [
+                    synset
+                    for synset in wordnet.synsets(lemma, pos)
+                    if lemma in map(_lemma, synset.lemma_names())
+                ]
+                for synset in synsets[:senses]:
+                    found[pos, synset.offset()].append(concept)
     return sorted(
         {
             (min(two), max(two))
@@ -105,7 +106,8 @@ def _lemma(word: str) -> str:
     return word.casefold().replace(" ", "_")
 
 
-def _wordnet() -> WordNetCorpusReader:
+@contextmanager
+def _wordnet() -> Iterator[WordNetCorpusReader]:
     from nltk.corpus import LazyCorpusLoader
     from nltk.corpus.reader import CorpusReader, WordNetCorpusReader
 
@@ -118,7 +120,11 @@ def _wordnet() -> WordNetCorpusReader:
         raise InputError(f"nltk has no {WORDNET}; {_REMEDY}") from error
     except (OSError, ValueError) as error:
         raise InputError(f"nltk's {WORDNET} can't be read ({error}); {_REMEDY}") from error
-    return wordnet
+    try:
+        yield wordnet
+    finally:
+        for file in wordnet._data_file_map.values():  # nltk leaves them open
+            file.close()
 
 
 _REMEDY = (

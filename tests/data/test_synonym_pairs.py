@@ -44,10 +44,10 @@ def write_wordnet(folder: Path) -> None:
             data += (
                 f"{len(data):08} 00 {letter} {len(words):02x} {lemmas} 000{frames} | a gloss  \n"
             )
-        index = "".join(
-            f"{word} {letter} {len(places)} 0 {len(places)} 0 {' '.join(f'{p:08}' for p in places)}  \n"
-            for word, places in sorted(senses.items())
-        )
+        index = ""
+        for word, places in sorted(senses.items()):
+            n, offsets = len(places), " ".join(f"{place:08}" for place in places)
+            index += f"{word} {letter} {n} 0 {n} 0 {offsets}  \n"
         (folder / f"data.{part}").write_text(data)
         (folder / f"index.{part}").write_text(index)
 

@@ -78,7 +78,7 @@ def test_every_column_is_that_of_pythons_sets(compare: Any) -> None:
     ]
     prompts += [prompt_row("c0/same", "c0", prompt="[MASK] is one."), prompt_row("bare/0", "bare")]
     prompts += [prompt_row("c1/same", "c1", prompt="[MASK] is one.")]
-    refined = random_sets(words) | {"c3": set()}
+    refined = random_sets(words) | {"c3": set(), "c5": {(0, 1)}}
     coarse = random_sets([row["prompt_id"] for row in prompts], seed=1)
     pairs = [("c0", "c1"), ("c2", "c1"), ("c4", "c0"), ("c6", "c8"), ("c7", "c6"), ("c3", "c5")]
     found = compare(prompts, refined, coarse, pairs)
@@ -89,9 +89,11 @@ def test_every_column_is_that_of_pythons_sets(compare: Any) -> None:
         word: [row["prompt_id"] for row in prompts if row["concept"] == word] for word in words
     }
 
+    def mean(both: list[tuple[Any, Any]]) -> float:
+        return float(np.mean([jaccard(p, q) for p, q in both if p | q]))
+
     def alike(a: str, b: str) -> float:
-        of_both = [(coarse[p], coarse[q]) for p in by_word[a] for q in by_word[b]]
-        return float(np.mean([jaccard(p, q) for p, q in of_both if p | q]))
+        return mean([(coarse[p], coarse[q]) for p in by_word[a] for q in by_word[b]])
 
     for a, b in pairs:
         row = rows[a, b]
@@ -103,9 +105,7 @@ def test_every_column_is_that_of_pythons_sets(compare: Any) -> None:
         assert row["pos_b"] == "verb" if b > "c5" else pd.isna(row["pos_b"])
         # Partners of the same part of speech; a word is none of its own.
         others = [d for _, d in pairs if (d > "c5") == (b > "c5") and d != a]
-        assert row["permuted"] == near(
-            float(np.mean([jaccard(refined[a], refined[d]) for d in others]))
-        )
+        assert row["permuted"] == near(mean([(refined[a], refined[d]) for d in others]))
         assert row["coarse_permuted"] == near(float(np.mean([alike(a, d) for d in others])))
 
 

@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
-from kn_lightning.data.synonym_pairs import read_pairs, wordnet_pairs
+from kn_lightning.data.synonym_pairs import Pair, read_pairs, wordnet_pairs
 from kn_lightning.errors import InputError
 from kn_lightning.examples import ExamplesFormatter, examples
 from kn_lightning.files import write_whole
@@ -94,9 +94,13 @@ def answer_synonyms(arguments: Sequence[str]) -> None:
         remedy = "leave it out beside --pairs" if given.pairs else "give at least 1"
         raise InputError(f"senses {given.senses}: {remedy}")
     _check_output(given.output)
+    pairs = None if given.pairs is None else read_pairs(given.pairs)
     folder = run_folder(given.run_dir)
-    tables = run_tables(folder.fetch())
-    pairs, source = _pairs(tables, folder.name, given.pairs, given.senses)
+    tables = replace(run_tables(folder.fetch()), name=folder.name)
+    if pairs is None:
+        pairs, source = _wordnets(tables, given.senses)
+    else:
+        pairs, source = _of_run(tables, pairs, given.pairs)
     found = synonyms(tables, pairs)
     _write(given.output, found.pairs)
     _say(folder.name, source, *_synonyms_rows(found))
@@ -120,29 +124,30 @@ def answer_symmetry(arguments: Sequence[str]) -> None:
     _say(" and ".join(folder.name for folder in folders), source, *_symmetry_rows(found))
 
 
-def _pairs(
-    tables: RunTables, run: str, path: Path | None, senses: int | None
-) -> tuple[list[tuple[str, str]], str]:
-    """The pairs that are concepts of the run, and what is said of where they come from."""
+def _wordnets(tables: RunTables, senses: int | None) -> tuple[list[Pair], str]:
+    """Pairs of the run's concepts by WordNet, and what is said of them."""
     parts = {
         str(concept): None if pd.isna(part) else str(part)
         for concept, part in concept_pos(tables.prompts).items()
     }
-    if path is None:
-        pairs = wordnet_pairs(parts, senses)
-        if not pairs:
-            raise InputError(
-                f"{run}: no two of its {len(parts)} concepts share a synset of WordNet; study more"
-                " concepts, or give --pairs FILE"
-            )
-        return pairs, f"{len(pairs):,} pairs of its {len(parts):,} concepts share a WordNet synset"
-    given = read_pairs(path)
-    pairs = [pair for pair in given if set(pair) <= parts.keys()]
+    pairs = wordnet_pairs(parts, senses)
     if not pairs:
         raise InputError(
-            f"pairs {path}: of none of {len(given)} pairs are both words concepts of {run} (the"
-            f" first: {', '.join(given[0])}; a concept of it: {min(parts)}); give pairs of its"
-            " concepts"
+            f"{tables.name}: no two of its {len(parts)} concepts share a synset of WordNet; study"
+            " more concepts, or give --pairs FILE"
+        )
+    return pairs, f"{len(pairs):,} pairs of its {len(parts):,} concepts share a WordNet synset"
+
+
+def _of_run(tables: RunTables, given: list[Pair], path: Path) -> tuple[list[Pair], str]:
+    """Those of the file's pairs that are concepts of the run, and what is said of them."""
+    concepts = set(tables.prompts["concept"])
+    pairs = [pair for pair in given if concepts.issuperset(pair)]
+    if not pairs:
+        raise InputError(
+            f"pairs {path}: of none of {len(given)} pairs are both words concepts of {tables.name}"
+            f" (the first: {', '.join(given[0])}; a concept of it: {min(concepts)}); give pairs of"
+            " its concepts"
         )
     return pairs, (
         f"{len(pairs):,} of the {len(given):,} pairs in {path} are both concepts of the run,"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import fsspec
 import pandas as pd
 import pytest
 from callbacks.commands import Finished, command
@@ -16,7 +17,7 @@ from report.runs import ENVIRONMENT, Rows, plain, planted_tables, prompt_row, wr
 PAIRS = "".join(f"w{i}\tv{i}\n" for i in range(12)) + "car\tauto\nw0\tcar\n"
 
 
-def write(folder: Path, prompts: Rows, seed_of: Any, **study: Any) -> Path:
+def write(folder: Path, prompts: Rows, seed_of: Any, **encoder: Any) -> Path:
     """A run in which prompts, and the concepts they ask for, have neurons by ``seed_of`` them."""
     coarse = [
         {"prompt_id": row["prompt_id"], "layer": layer, "neuron": seed_of(row), "score": 0.5}
@@ -28,7 +29,8 @@ def write(folder: Path, prompts: Rows, seed_of: Any, **study: Any) -> Path:
         for row in prompts
     ]
     environment = copy.deepcopy(ENVIRONMENT)
-    environment["study"] |= study
+    environment["encoder"] |= encoder
+    environment["identity"] = {}
     tables = planted_tables() | {"prompts": prompts, "coarse": coarse, "neurons": neurons}
     return write_run(folder, tables, environment)
 
@@ -47,6 +49,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     objects = [prompt_row(f"v{i}/0", f"v{i}", prompt=f"w{i} is [MASK].") for i in numbers]
     write(folder / "subjects", subjects, number)
     write(folder / "objects", objects, number)
+    write(folder / "other", objects, number, weights_sha256="ff" * 32)
     write(folder / "alike", [*subjects, *objects], number)
     write(folder / "unlike", [*subjects, *objects], lambda row: int(row["concept"][0] == "v"))
     (folder / "pairs.tsv").write_text(PAIRS)
@@ -99,6 +102,17 @@ def test_two_prompts_of_a_sentence_are_compared(runs: Path, tmp_path: Path) -> N
     assert (rows["concept_a"].str[1:] == rows["concept_b"].str[1:]).all()
 
 
+def test_runs_may_be_at_addresses(runs: Path) -> None:
+    files = fsspec.filesystem("memory")
+    files.put(f"{runs}/objects/", "/sharing/objects/", recursive=True)
+    try:
+        done = command("analyze.py", "symmetry", "subjects", "memory://sharing/objects", cwd=runs)
+    finally:
+        files.rm("/sharing", recursive=True)
+    assert lines(done)[1][1] == "12"
+    assert "subjects and memory://sharing/objects: 12 sentences" in done.out
+
+
 def test_terminal_has_colours_and_its_own_width(runs: Path) -> None:
     terminal = io.StringIO()
     with (
@@ -122,6 +136,7 @@ def test_terminal_has_colours_and_its_own_width(runs: Path) -> None:
         ("synonyms alike --senses 0", ("senses 0", "1")),
         ("synonyms alike --pairs pairs.tsv --output alike", ("output alike", "file")),
         ("symmetry subjects subjects", ("subjects", "same word masked")),
+        ("symmetry subjects other", ("subjects and other", "weights_sha256", "one encoder")),
         ("symmetry subjects none", ("none", "run folder")),
         ("symmetry subjects objects --output alike", ("output alike", "file")),
         ("symmetry subjects", ("run_b",)),

@@ -6,7 +6,9 @@
 checkpoints of a training,
 ``python analyze.py neurons RUN_DIR FILE`` writes its neurons as EleutherAI's code does, as JSON,
 ``python analyze.py edit RUN_DIR FOLDER --concepts WORD … --weights EDIT`` its encoder with the
-weights of their neurons edited.
+weights of their neurons edited,
+``python analyze.py synonyms RUN_DIR`` says whether synonyms share neurons, and
+``python analyze.py symmetry RUN_A RUN_B`` whether the two prompts of a sentence do.
 """
 
 from __future__ import annotations
@@ -131,7 +133,28 @@ def formation() -> None:
     sys.stdout.write(f"results: {folder}\nreport:  {write_report(folder)}\n")
 
 
-COMMANDS = {"report": report, "neurons": neurons, "edit": edit, "formation": formation}
+def synonyms() -> None:
+    """Do concepts that are synonyms share knowledge neurons?"""
+    from kn_lightning.sharing import answer_synonyms
+
+    answer_synonyms(sys.argv[2:])
+
+
+def symmetry() -> None:
+    """Is a fact in the same neurons, whichever of its words is asked for?"""
+    from kn_lightning.sharing import answer_symmetry
+
+    answer_symmetry(sys.argv[2:])
+
+
+COMMANDS = {
+    "report": report,
+    "neurons": neurons,
+    "edit": edit,
+    "formation": formation,
+    "synonyms": synonyms,
+    "symmetry": symmetry,
+}
 
 if __name__ == "__main__":
     from kn_lightning.command import run_command

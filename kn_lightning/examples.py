@@ -26,6 +26,14 @@ _LINES = {
         "python analyze.py formation over_time --encoders step0 step500 step1000",
         "python analyze.py formation over_time --encoders ORG/MODEL@step1k ORG/MODEL@step2k",
     ),
+    "analyze.py synonyms": (
+        "python analyze.py synonyms runs/doses",
+        "python analyze.py synonyms runs/doses --pairs pairs.tsv --output synonyms.csv",
+    ),
+    "analyze.py symmetry": (
+        "python analyze.py symmetry runs/subjects runs/objects",
+        "python analyze.py symmetry runs/subjects runs/objects --output symmetry.csv",
+    ),
     "train.py": (
         "python train.py",
         "python train.py --model.encoder bert-base-uncased --data TextLines --data.path corpus.txt"

@@ -12,6 +12,9 @@ machine without a GPU.
     changes      edits → relative change of each concept
     summary      frames → every number that the report prints (parts: effects, comparisons,
                  statistics, doses, consistency, rankings, agreement)
+    sets         tables of neurons → sets by row, and their Jaccard index
+    pairing      pairs of sets → how alike they are, beside permuted partners (synonyms, symmetry:
+                 the two questions that are asked of runs this way, by commands of their own)
     wording      summary → the sentences (caveats: what speaks against them; captions: those of the
                  figures; labels, numerals: names and numbers in words; agreement_wording)
     listings     summary → the tables (parts: change_listings, concept_listings, settings)

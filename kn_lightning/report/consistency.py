@@ -1,7 +1,4 @@
-"""Neurons → what prompts of a concept share (coarse sets) and what concepts share (refined sets).
-
-Sets are compared by Jaccard's index |A ∩ B| / |A ∪ B|, which two empty sets have not.
-"""
+"""Neurons → what prompts of a concept share (coarse sets), and what concepts do (refined sets)."""
 
 from __future__ import annotations
 
@@ -9,12 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import csr_array
 
 from kn_lightning.report.effects import quantile
 from kn_lightning.report.rankings import concept_pos
+from kn_lightning.report.sets import Sets, coarse_sets, incidence, jaccard, ratio, row_sets
 from kn_lightning.report.statistics import SEED, mean_interval
 from kn_lightning.report.tables import RunTables
 
@@ -23,14 +19,10 @@ N_PAIRS = 15
 N_DRAWN = 20_000
 """Pairs of prompts of different concepts that are drawn to say what chance gives."""
 
-# Pairs of prompts, and rows of concepts, that are compared at once: bounds the memory.
-_CHUNK, _BLOCK = 1 << 15, 256
+# Rows of concepts that are compared at once: bounds the memory.
+_BLOCK = 256
 
 _SAME, _DIFFERENT, _UNKNOWN = 1, 0, -1
-
-Places = npt.NDArray[np.intp]
-Values = npt.NDArray[np.float64]
-Sets = csr_array
 
 
 def consistency(tables: RunTables) -> dict[str, Any]:
@@ -39,7 +31,7 @@ def consistency(tables: RunTables) -> dict[str, Any]:
     ``n`` concepts have at least two prompts and a pair that is not empty on both sides (else they
     are ``n_undefined``); ``n_single`` have one prompt. Each concept weighs the same.
     """
-    sets = _coarse_sets(tables)
+    sets = coarse_sets(tables)
     pairs = _within(tables.prompts, sets)
     values = _concept_means(pairs)
     n_prompts = tables.prompts["concept"].value_counts()
@@ -60,7 +52,7 @@ def consistency(tables: RunTables) -> dict[str, Any]:
 
 def by_concept(tables: RunTables) -> pd.Series:
     """The mean Jaccard index over the pairs of a concept's prompts, where defined."""
-    return _concept_means(_within(tables.prompts, _coarse_sets(tables)))
+    return _concept_means(_within(tables.prompts, coarse_sets(tables)))
 
 
 def similarity(tables: RunTables) -> dict[str, Any] | None:
@@ -89,36 +81,13 @@ def _concept_means(pairs: pd.DataFrame) -> pd.Series:
     return pairs.groupby("concept")["jaccard"].mean().dropna()
 
 
-def _coarse_sets(tables: RunTables) -> Sets:
-    """One row a prompt, in the order of ``prompts``."""
-    coarse, prompts = tables.coarse, pd.Index(tables.prompts["prompt_id"])
-    places = prompts.get_indexer(coarse["prompt_id"].cat.categories)
-    return _sets(places[coarse["prompt_id"].cat.codes], coarse, len(prompts))
-
-
-def _sets(rows: Places, neurons: pd.DataFrame, n_rows: int) -> Sets:
-    """1 where the row has the neuron (one column each)."""
-    layers, numbers = (neurons[name].to_numpy("int64") for name in ("layer", "neuron"))
-    columns, distinct = pd.factorize(layers << 32 | numbers)
-    return _incidence(rows, columns, (n_rows, len(distinct)))
-
-
-def _incidence(rows: Places, columns: Places, shape: tuple[int, int]) -> Sets:
-    """1 where a row has a column; what has no row (-1) is left out."""
-    known = rows >= 0
-    ones = np.ones(known.sum(), dtype=np.int32)
-    sets = csr_array((ones, (rows[known], columns[known])), shape=shape)
-    sets.data[:] = 1  # scipy adds up what is said twice
-    return sets
-
-
 def _within(prompts: pd.DataFrame, sets: Sets) -> pd.DataFrame:
     """Columns concept and jaccard, one row a pair of prompts of the same concept."""
     groups = list(prompts.groupby("concept").indices.values())
     pairs = [rows[np.array(np.triu_indices(len(rows), 1))] for rows in groups]
     first, second = np.concatenate([np.empty((2, 0), dtype=np.intp), *pairs], axis=1)
     concepts = prompts["concept"].to_numpy()[first]
-    return pd.DataFrame({"concept": concepts, "jaccard": _jaccard(sets, first, second)})
+    return pd.DataFrame({"concept": concepts, "jaccard": jaccard(sets, first, second)})
 
 
 def _between(prompts: pd.DataFrame, sets: Sets) -> float | None:
@@ -134,23 +103,8 @@ def _between(prompts: pd.DataFrame, sets: Sets) -> float | None:
     draw = np.random.default_rng(SEED)
     first, second = draw.choice(len(concepts), (2, N_DRAWN), p=weights / weights.sum())
     differ = concepts[first] != concepts[second]
-    values = _jaccard(sets, first[differ], second[differ])
+    values = jaccard(sets, first[differ], second[differ])
     return float(np.nanmean(values)) if np.isfinite(values).any() else None
-
-
-def _jaccard(sets: Sets, first: Places, second: Places) -> Values:
-    """Of pairs of rows; NaN where both are empty."""
-    sizes = np.diff(sets.indptr)
-    parts = [slice(start, start + _CHUNK) for start in range(0, len(first), _CHUNK)]
-    shared = [sets[first[part]].multiply(sets[second[part]]).sum(axis=1) for part in parts]
-    return _ratio(np.concatenate([np.empty(0), *shared]), sizes[first] + sizes[second])
-
-
-def _ratio(shared: Values, both: Values) -> Values:
-    """|A ∩ B| / |A ∪ B|, given |A| + |B|."""
-    result = np.full(shared.shape, np.nan)
-    np.divide(shared, both - shared, out=result, where=both > 0)
-    return result
 
 
 def overlap(tables: RunTables) -> dict[str, Any]:
@@ -160,7 +114,7 @@ def overlap(tables: RunTables) -> dict[str, Any]:
     """
     codes, concepts = pd.factorize(tables.neurons["concept"], sort=True)
     names = concepts.tolist()
-    sets = _sets(codes, tables.neurons, len(names))
+    sets = row_sets(codes, tables.neurons, len(names))
     parts = concept_pos(tables.prompts).dropna()
     relations = tables.prompts.dropna(subset="relation").set_index("concept")["relation"]
     counts, most = _counted(
@@ -189,7 +143,7 @@ def _labels(names: list[str], labels: pd.Series) -> Sets:
     """1 where the name (a row; the index of ``labels``) has the label (a column)."""
     rows = pd.Index(names).get_indexer(labels.index)
     columns, distinct = pd.factorize(labels)
-    return _incidence(rows, columns, (len(names), len(distinct)))
+    return incidence(rows, columns, (len(names), len(distinct)))
 
 
 def _counted(sets: Sets, labels: dict[str, Sets]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -218,7 +172,7 @@ def _pairs(sets: Sets, labels: dict[str, Sets]) -> Iterator[pd.DataFrame]:
         first, second = np.nonzero(later)
         first += start
         shared = (sets[rows] @ sets.T).toarray()[later]
-        block = {"a": first, "b": second, "jaccard": _ratio(shared, sizes[first] + sizes[second])}
+        block = {"a": first, "b": second, "jaccard": ratio(shared, sizes[first] + sizes[second])}
         block["shared"] = shared
         for name, label in labels.items():
             has = np.diff(label.indptr) > 0

@@ -125,10 +125,25 @@ def median_difference_interval(a: Values, b: Values) -> Interval:
     return _interval((a, b), difference, "percentile")
 
 
+def ratio_interval(sums: Values, counts: Values) -> Interval:
+    """The bootstrap interval of a mean of values that come in clusters, which are resampled whole.
+
+    Args:
+        sums: of each cluster's values.
+        counts: how many they are.
+    """
+
+    def ratio(sums: Values, counts: Values, axis: int = -1) -> Values:
+        return np.asarray(sums.sum(axis=axis) / counts.sum(axis=axis))
+
+    return _interval((sums, counts), ratio, "BCa", paired=True)
+
+
 def _interval(
     samples: tuple[Values, ...],
     statistic: Callable[..., Any],
     method: Literal["BCa", "percentile"],
+    paired: bool = False,
 ) -> Interval:
     """None where a sample is a single value or all are constant: nothing varies between draws."""
     if min(map(len, samples)) < 2 or all(np.allclose(x, x[0], rtol=1e-12, atol=0) for x in samples):
@@ -140,6 +155,7 @@ def _interval(
         batch=max(1, _BATCH_VALUES // sum(map(len, samples))),
         confidence_level=LEVEL,
         method=method,
+        paired=paired,
         # A generator of its own: no interval depends on which others are asked for.
         rng=np.random.default_rng(SEED),
     )

@@ -310,6 +310,17 @@ CASES = (
         "edit other_run out --concepts a --weights drop",
         ("drop",),
     ),
+    Case("Other commands", "no such run", "synonyms none", ("none", "run folder")),
+    Case("Other commands", "no senses", "synonyms none --senses 0", ("senses 0",)),
+    Case("Other commands", "no such pairs", "synonyms none --pairs a.tsv", ("a.tsv", "two words")),
+    Case(
+        "Other commands",
+        "a line that is no pair",
+        "synonyms none --pairs texts/notes.txt",
+        ("texts/notes.txt, line 1", "nothing of interest"),
+    ),
+    Case("Other commands", "a folder for a file", "synonyms none --output texts", ("texts",)),
+    Case("Other commands", "no such run", "symmetry none texts", ("none", "run folder")),
     Case(
         "Other commands",
         "no text",

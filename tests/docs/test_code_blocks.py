@@ -14,6 +14,7 @@ import pytest
 from callbacks.commands import REPOSITORY, analyze, command, no_report
 
 from kn_lightning.checkpoints import formation_parser
+from kn_lightning.sharing import symmetry_parser, synonyms_parser
 
 PAGES = sorted(
     [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")], key=lambda path: path.name
@@ -87,6 +88,12 @@ def test_each_command_is_one_that_its_script_takes(page: str, line: str) -> None
     given = words[words.index(script) + 1 :]
     if given[:1] == ["formation"]:
         assert formation_parser().parse_args(given[1:]).encoders
+        return
+    asked = {"synonyms": synonyms_parser, "symmetry": symmetry_parser}.get(
+        given[0] if given else ""
+    )
+    if asked is not None:
+        assert asked().parse_args(given[1:])
         return
     if given[:1] == ["report"]:
         with no_report():

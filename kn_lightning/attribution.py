@@ -33,6 +33,10 @@ PROMPTS_SHARE = 4
 """A base pass has this part of a climb's tokens: each of its prompts becomes many rows."""
 
 
+ENOUGH_TOKENS, MOST_PADDED = 256, 1.1
+"""From so many tokens on a chunk may have this many times its prompts' tokens, with padding."""
+
+
 def row_budget(settings: AttributionSettings, encoder: Encoder) -> RowBudget:
     """What is computed together: as told, or what fits into the memory."""
     return RowBudget(settings.row_tokens) if settings.row_tokens else RowBudget.fitting(encoder)
@@ -175,17 +179,24 @@ def _by_length(
 
 
 def length_chunks(prompts: Sequence[EncodedPrompt], tokens: int) -> Iterator[list[int]]:
-    """Indices of prompts of as many masks, by length, cut at ``tokens`` (prompts x longest)."""
+    """Indices of prompts of as many masks, by length, cut at ``tokens`` (prompts x longest).
+
+    A chunk that is large enough is cut before prompts so long that it would be mostly padding.
+    """
     chunk: list[int] = []
+    own = 0
 
     def size(index: int) -> tuple[int, int]:
         return len(prompts[index].answers), len(prompts[index].input_ids)
 
     for index in sorted(range(len(prompts)), key=size):
-        full = (len(chunk) + 1) * len(prompts[index].input_ids) > tokens
-        if chunk and (full or size(index)[0] != size(chunk[0])[0]):
+        n_masks, length = size(index)
+        padded = (len(chunk) + 1) * length
+        wasteful = own >= ENOUGH_TOKENS and padded > MOST_PADDED * (own + length)
+        if chunk and (padded > tokens or wasteful or n_masks != size(chunk[0])[0]):
             yield chunk
-            chunk = []
+            chunk, own = [], 0
         chunk.append(index)
+        own += length
     if chunk:
         yield chunk

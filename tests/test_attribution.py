@@ -459,6 +459,18 @@ def test_chunks_are_by_length_and_within_the_budget(bert: Encoder, encode: Calla
     assert list(length_chunks([], 100)) == []
 
 
+def test_large_chunks_are_cut_before_they_are_mostly_padding() -> None:
+    lengths = torch.randint(5, 40, (400,), generator=torch.Generator().manual_seed(0)).tolist()
+    prompts = [EncodedPrompt("", "", "", None, (0,) * n, (0,), (0,)) for n in lengths]
+    chunks = list(length_chunks(prompts, 10**6))
+    padded = sum(len(chunk) * max(lengths[i] for i in chunk) for chunk in chunks)
+    assert padded < 1.12 * sum(lengths)  # all together: 1.8
+    sizes = [sum(lengths[i] for i in chunk) for chunk in chunks]
+    assert min(sizes[:-1]) >= 256
+    # Prompts of one length stay together.
+    assert [len(chunk) for chunk in length_chunks(prompts[:1] * 300, 10**6)] == [300]
+
+
 def test_an_encoder_in_training_mode_or_edited_is_refused(bert: Encoder) -> None:
     prompt, answer = [PROMPTS[0][0]], [PROMPTS[0][1]]
     with bert.edited([(0, 1)], factor=0.0), pytest.raises(InputError, match="edited"):

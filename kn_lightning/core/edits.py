@@ -26,6 +26,11 @@ class RowEdits(NamedTuple):
     neuron: Tensor
     factor: Tensor
 
+    def of_layer(self, layer: int) -> RowEdits:
+        """The edits in one layer."""
+        here = self.layer == layer
+        return RowEdits(*(column[here] for column in self))
+
     def of_rows(self, rows: Tensor, n_rows: int) -> RowEdits:
         """The edits of some of R rows, which are counted anew.
 

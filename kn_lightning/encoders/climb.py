@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
 from torch.utils._pytree import tree_unflatten
 
 from kn_lightning.core.edits import RowEdits
@@ -95,8 +96,9 @@ class Climb:
         module = self._layers[layer]
         masks = self._rows.masks[rows]
         with ExitStack() as stack:
-            if self._rows.edits is not None:
-                edit = _edit_hook(self._rows.edits, layer, masks)
+            edits = self._rows.edits
+            if edits is not None and len((here := edits.of_layer(layer)).row):
+                edit = _edit_hook(here, masks)
                 stack.enter_context(forward_hooks([(self._projections[layer], edit)]))
             if fresh and self._traits.entries:
                 for entry in self._traits.entries[layer]:
@@ -220,31 +222,46 @@ def _at_masks_only(run: Callable[[Tensor], Tensor], masks: Tensor) -> Callable[[
     return forward
 
 
-def change_of_output(edits: RowEdits, activation: Tensor, weight: Tensor, like: Tensor) -> Tensor:
-    """What each edit adds to what its neurons' map gives, ``[K, M, H]`` of the dtype of ``like``.
+def change_of_output(
+    edits: RowEdits, activation: Tensor, weight: Tensor, n_rows: int, like: Tensor
+) -> Tensor:
+    """What each row's edits add to what its neurons' map gives: ``[R, M, H]``.
 
     Args:
-        edits: K of them, in one layer.
+        edits: K of them, in one layer, of rows from 0 to below R.
         activation: of their neurons, ``[K, M]``.
         weight: of the map, ``[H, I]``.
+        n_rows: R.
         like: a tensor of the wanted dtype.
     """
-    change = ((edits.factor - 1)[:, None] * activation).to(like.dtype)
-    return change[..., None] * weight[:, edits.neuron].T[:, None].to(like.dtype)
+    n_masks = activation.shape[1]
+    order = edits.row.argsort(stable=True)
+    # Rows of a concept share its neurons. Summed up in bags, they are never spread out: a tensor of
+    # [K, M, H] takes gigabytes where hundreds of neurons are edited at once.
+    neurons, place = edits.neuron[order].unique(return_inverse=True)
+    change = ((edits.factor - 1)[:, None] * activation)[order].to(like.dtype)
+    rows = torch.arange(n_rows, device=order.device)
+    first = torch.searchsorted(edits.row[order], rows)
+    bags = torch.arange(n_masks, device=order.device)[:, None] * len(order) + first
+    sums = embedding_bag(
+        place.repeat(n_masks),
+        weight.T[neurons].to(like.dtype),
+        bags.flatten(),
+        mode="sum",
+        per_sample_weights=change.T.flatten(),
+    )
+    return sums.view(n_masks, n_rows, -1).transpose(0, 1)
 
 
-def _edit_hook(edits: RowEdits, layer: int, masks: Tensor) -> Callable[..., Any]:
+def _edit_hook(edits: RowEdits, masks: Tensor) -> Callable[..., Any]:
     """A hook on the neurons' map of a layer: some of its rows' neurons at the masks are edited."""
-    here = RowEdits(*(column[edits.layer == layer] for column in edits))
 
     def hook(projection: nn.Linear, args: tuple[Tensor], output: Tensor) -> Tensor:
         n_rows, n_masks = masks.shape
         whole = output.shape[1] > n_masks
         there = masks if whole else torch.arange(n_masks, device=masks.device).expand(n_rows, -1)
-        activation = args[0][here.row[:, None], there[here.row], here.neuron[:, None]]
-        change = output.new_zeros(n_rows, n_masks, output.shape[-1]).index_add(
-            0, here.row, change_of_output(here, activation, projection.weight, output)
-        )
+        activation = args[0][edits.row[:, None], there[edits.row], edits.neuron[:, None]]
+        change = change_of_output(edits, activation, projection.weight, n_rows, output)
         return output.index_put(mask_index(there), change, accumulate=True)
 
     return hook

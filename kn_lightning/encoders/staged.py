@@ -215,12 +215,12 @@ class StagedForward:
         own = RowEdits(*(column[first] for column in edits))
 
         def change(untouched: Tensor, layer: int, index: slice) -> Tensor:
-            here = RowEdits(*(column[own.layer == layer] for column in own))
+            here = own.of_layer(layer)
             activation = base.activations[:, layer][prompt[here.row], :, here.neuron]
+            here = here._replace(row=here.row - index.start)
             weight = self._maps[layer].weight
-            return untouched.index_add(
-                0, here.row - index.start, change_of_output(here, activation, weight, untouched)
-            )
+            n_rows = len(untouched)
+            return untouched + change_of_output(here, activation, weight, n_rows, untouched)
 
         rows = self._rows(base, prompt, start, change)
         return replace(rows, edits=RowEdits(*(column[~first] for column in edits)))

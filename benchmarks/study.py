@@ -92,9 +92,12 @@ def peak_bytes() -> int:
 def main() -> None:
     """Run one study; rank 0 reports."""
     began = time.perf_counter()
-    from kn_lightning.cli import AnalyzeCLI
+    from kn_lightning.command import loading
 
-    cli = AnalyzeCLI()
+    with loading():
+        from kn_lightning.cli import AnalyzeCLI
+
+        cli = AnalyzeCLI()
     ready = time.perf_counter()
     cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
     if cli.trainer.is_global_zero:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from callbacks.commands import REPOSITORY
 
 from kn_lightning.command import loading
+
+THP = "THP_MEM_ALLOC_ENABLE"
 
 HELP = """
 import gc, io, json, runpy, sys
@@ -73,3 +76,32 @@ def test_garbage_is_collected_again_where_loading_fails() -> None:
     with pytest.raises(ValueError, match="a flag"):
         wrong_flag()
     assert gc.isenabled()
+
+
+PAGED = """
+from kn_lightning.command import loading
+
+with loading():
+    import torch
+
+print(*(torch.empty(size << 20, dtype=torch.uint8).data_ptr() % 4096 for size in (2, 5, 33)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch asks for huge pages on Linux alone")
+@pytest.mark.parametrize(("given", "expected"), [(None, {"0"}), ("0", {"64"})])
+def test_torch_puts_large_tensors_on_pages_of_their_own_unless_told_not_to(
+    given: str | None, expected: set[str]
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != THP}
+    if given is not None:
+        environment[THP] = given
+    done = subprocess.run(
+        [sys.executable, "-c", PAGED],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    assert set(done.stdout.split()) == expected

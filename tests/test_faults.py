@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import torch
 from callbacks.commands import Finished, analyze, command, no_report, table
+from callbacks.processes import children, needs_proc
 from test_stopping import STUDY, at_pack
 
 from kn_lightning import files, module
+from kn_lightning.data.modules import MaskedSentences
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import TABLES
 
@@ -101,6 +103,17 @@ def test_attribution_without_a_value_names_its_prompt_and_writes_no_row(
     assert "/3 " in line
     assert "NaN or infinite under trainer.precision 32-true" in line
     assert RunFolder(run).finished_packs() == frozenset()
+
+
+@needs_proc
+def test_there_is_no_worker_process_to_die(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, begun = set(children(os.getpid())), []
+    at_pack(2, lambda: begun.append(set(children(os.getpid())) - before), monkeypatch)
+    analyze(tmp_path / "run", *STUDY)
+    assert begun == [set()]
+    assert MaskedSentences().loader([], None, shuffle=False).num_workers == 0
+    asked = ("--data.num_workers", 2, "--run_dir", tmp_path / "other")
+    assert "num_workers" in only_line(command("analyze.py", *STUDY, *asked), 2)
 
 
 def test_overwriting_must_be_asked_for_and_leaves_other_files(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def columns(meanings: dict[str, dict[str, str]]) -> str:
     Raises:
         ValueError: where the schema and the meanings don't name the same columns.
     """
-    from kn_lightning.formation_record import TABLES as FORMATION
+    from kn_lightning.formation_tables import TABLES as FORMATION
     from kn_lightning.schema import ASKED_BY, OPTIONAL_TABLES, SKIPPED_TABLE, TABLES
 
     tables = {**TABLES, **OPTIONAL_TABLES, "skipped": SKIPPED_TABLE, **FORMATION}

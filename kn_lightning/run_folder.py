@@ -1,8 +1,6 @@
 """A run folder on disk: opened or resumed, filled pack by pack, closed whole.
 
-While a study runs, each pack is one folder below ``parts/``, renamed into place when it is
-complete: a group is wholly on disk or not at all. Closing joins the parts, in the study's order,
-to the tables.
+Closing joins what is below ``parts/``, in the study's order, to the tables.
 """
 
 from __future__ import annotations

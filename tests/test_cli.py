@@ -21,8 +21,9 @@ def test_help_and_print_config_show_every_flag_of_the_contract() -> None:
     assert done.code == 0
     flags = "model.encoder model.answers model.rule model.nodes model.tolerance model.path"
     flags += " model.attribution model.compare refine.threshold refine.share refine.inclusive"
-    flags += " edit.factors edit.unrelated edit.others edit.control_seeds edit.holdout edit.weights"
-    flags += " edit.lambda_1 edit.lambda_2 write.scores trainer.precision run_dir config data"
+    flags += " edit.factors edit.unrelated edit.others edit.control_seeds edit.holdout edit.top"
+    flags += " edit.weights edit.lambda_1 edit.lambda_2 write.scores trainer.precision run_dir"
+    flags += " config data"
     for flag in flags.split():
         assert f"--{flag}" in done.out, flag
     done = command("analyze.py", "--print_config")
@@ -42,7 +43,7 @@ def test_help_and_print_config_show_every_flag_of_the_contract() -> None:
     edit = {"factors": [0.0, 2.0], "unrelated": "london", "others": 8, "control_seeds": 3}
     edit |= {"unrelated_prompts": None, "controls": ["activation", "foreign"], "max_prompts": None}
     edit |= {"weights": None, "lambda_1": 1.0, "lambda_2": 8.0}
-    assert config["edit"] == edit | {"holdout": 0.0, "seed": 0, "top": None}
+    assert config["edit"] == edit | {"holdout": 0.0, "top": None, "seed": 0}
     assert config["trainer"]["inference_mode"] is False
 
 

@@ -127,10 +127,12 @@ def formation() -> None:
 
     with loading():
         from kn_lightning.checkpoints import write_checkpoints
-        from kn_lightning.report import write_report
+        from kn_lightning.report import WRITTEN, write_report
 
-    folder = write_checkpoints(sys.argv[2:])
-    sys.stdout.write(f"results: {folder}\nreport:  {write_report(folder)}\n")
+    record = write_checkpoints(sys.argv[2:])
+    write_report(record.path)
+    record.publish(*WRITTEN)
+    sys.stdout.write(f"results: {record.name}\nreport:  {record.name}/report.html\n")
 
 
 def synonyms() -> None:

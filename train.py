@@ -23,9 +23,12 @@ def train() -> None:
             sys.stdout.write(f"{name}: {value:.4f}\n")
         sys.stdout.write(f"encoder: {cli.config.export.folder}\n")
         if cli.config.formation.every is not None:
-            from kn_lightning.report import write_report
+            from kn_lightning.report import WRITTEN, write_report
 
-            sys.stdout.write(f"report:  {write_report(cli.config.formation.folder)}\n")
+            record = cli.config_init.formation.record
+            write_report(record.path)
+            record.publish(*WRITTEN)
+            sys.stdout.write(f"report:  {record.name}/report.html\n")
 
 
 if __name__ == "__main__":

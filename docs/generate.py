@@ -1,4 +1,4 @@
-"""Tables of flags, columns and costs, from the code and the benchmarks; run at every build."""
+"""Tables of flags and columns from the code, and of costs; run at every build."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import costs
 import yaml
-
-REPOSITORY = Path(__file__).parent.parent
-RESULTS = REPOSITORY / "benchmarks" / "results"
-_GIB = 1024.0
+from markdown_table import table
 
 
 class _Parser(Exception):
@@ -50,12 +48,6 @@ def _cell(value: object) -> str:
         re.sub(r"\|" if place % 2 else r"([|<*_\[`$])", r"\\\g<0>", part)
         for place, part in enumerate(parts)
     )
-
-
-def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
-    """A Markdown table; cells are Markdown already."""
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
 def _default(value: object) -> str:
@@ -110,11 +102,11 @@ def sources() -> str:
     """The flags of each class that ``--data`` takes in ``analyze.py``."""
     from jsonargparse import ArgumentParser
 
-    from kn_lightning.cli import _subclasses
+    from kn_lightning.cli import subclasses
     from kn_lightning.data.modules import PromptGroups
 
     text = ""
-    for kind in _subclasses(PromptGroups):
+    for kind in subclasses(PromptGroups):
         if not kind.__module__.startswith("kn_lightning."):
             continue
         parser = ArgumentParser()
@@ -133,7 +125,7 @@ def columns(meanings: dict[str, dict[str, str]]) -> str:
     Raises:
         ValueError: where the schema and the meanings don't name the same columns.
     """
-    from kn_lightning.formation_record import TABLES as FORMATION
+    from kn_lightning.formation_tables import TABLES as FORMATION
     from kn_lightning.schema import ASKED_BY, OPTIONAL_TABLES, SKIPPED_TABLE, TABLES
 
     tables = {**TABLES, **OPTIONAL_TABLES, "skipped": SKIPPED_TABLE, **FORMATION}
@@ -156,96 +148,6 @@ def columns(meanings: dict[str, dict[str, str]]) -> str:
     return text
 
 
-def _machine(part: dict[str, Any]) -> str:
-    machine = part["machine"]
-    return f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}"
-
-
-def costs(results: Path = RESULTS) -> str:
-    """Time and memory, each row marked as measured or projected."""
-    scaling = json.loads((results / "scaling.json").read_text(encoding="utf-8"))
-    text = "## By size of the study\n\n"
-    by_groups = scaling["embedded, by groups"]
-    rows: list[tuple[object, ...]] = [
-        (
-            f"embedded, {row['groups']} concepts",
-            f"{row['seconds']:.1f} s",
-            f"{row['peak_mib'] / _GIB:.2f} GiB",
-            "measured",
-        )
-        for row in by_groups["rows"]
-    ]
-    line = by_groups["time_is_a_line"]
-    for groups in (10_000, 100_000):
-        seconds = line["seconds_at_0"] + line["seconds_each"] * groups
-        rows.append(
-            (
-                f"embedded, {groups} concepts",
-                f"{seconds / 60:.0f} min",
-                "not projected",
-                "projected",
-            )
-        )
-    text += table(("study", "time", "peak memory", "how known"), rows)
-    text += f"\n{_machine(by_groups)}.\n\n## By size of the encoder\n\n"
-    speed = json.loads((results / "attribution_speed.json").read_text(encoding="utf-8"))
-    rows = []
-    for name, part in speed.items():
-        rows += [
-            (
-                name,
-                row["rule"],
-                f"{row['seconds_a_prompt']:.3f} s",
-                f"{row['times_faster_than_package']:.1f}",
-                "measured",
-            )
-            for row in part["rows"]
-            if "seconds_a_prompt" in row
-        ]
-    text += table(
-        ("encoder", "code and rule", "a prompt", "times as fast as knowledge-neurons", "how known"),
-        rows,
-    )
-    device = json.loads((results / "device_speed.json").read_text(encoding="utf-8"))
-    text += "\n## Whole studies\n\n"
-    rows = []
-    for name, part in device.items():
-        if not name.startswith("projected: "):
-            continue
-        for row in part["rows"]:
-            hours = [
-                row.get(key, 0.0) / 3600
-                for key in (
-                    "paper_attribution_seconds",
-                    "paper_edits_seconds",
-                    "pararel_attribution_seconds",
-                )
-            ]
-            cells = [f"{hour:.2f} h" for hour in hours]
-            rows.append(
-                (
-                    name.removeprefix("projected: "),
-                    _machine(part),
-                    row["precision"],
-                    *cells,
-                    "projected",
-                )
-            )
-    text += table(
-        (
-            "encoder and device",
-            "machine",
-            "precision",
-            "paper: attribution",
-            "paper: edits",
-            "ParaRel: attribution",
-            "how known",
-        ),
-        rows,
-    )
-    return text
-
-
 def write_all(folder: Path) -> None:
     """Write all generated parts into a folder."""
     folder.mkdir(exist_ok=True)
@@ -255,7 +157,7 @@ def write_all(folder: Path) -> None:
         "sources.md": sources(),
         "train.md": flags("train"),
         "columns.md": columns(meanings),
-        "costs.md": costs(),
+        "costs.md": costs.page(),
     }
     for name, text in parts.items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -50,9 +49,8 @@ def formation_parser() -> ArgumentParser:
     )
     parser.add_argument(
         "folder",
-        type=Path,
-        help="the record and its report; the same study goes"
-        " on there, with further checkpoints too",
+        help="the record and its report, or their address; the same study goes on there, with"
+        " further checkpoints too",
     )
     parser.add_argument(
         _FLAG,
@@ -77,11 +75,11 @@ def formation_parser() -> ArgumentParser:
     return parser
 
 
-def write_checkpoints(arguments: Sequence[str]) -> Path:
+def write_checkpoints(arguments: Sequence[str]) -> FormationRecord:
     """Measure what the arguments name, and go on where that was done before.
 
     Returns:
-        The folder of the record.
+        The record.
 
     Raises:
         InputError: flags that make no sense, checkpoints that can't be compared, or a folder that
@@ -98,7 +96,7 @@ def write_checkpoints(arguments: Sequence[str]) -> Path:
         takes_several(given.model.answers),
     )
     study.run(steps_of(given.encoders, given.steps))
-    return Path(given.folder)
+    return study.record
 
 
 def steps_of(names: Sequence[str], given: Sequence[int] | None = None) -> list[Step]:
@@ -175,7 +173,7 @@ class _Study:
             other = [s for s in steps if there.get(s.number, s.checkpoint) != s.checkpoint]
             if other:
                 raise InputError(
-                    f"formation {self.record.path}: step {other[0].number} there is of"
+                    f"formation {self.record.name}: step {other[0].number} there is of"
                     f" {there[other[0].number] or 'a training'}, not of {other[0].checkpoint}; give"
                     " a new folder"
                 )

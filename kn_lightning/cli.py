@@ -27,6 +27,7 @@ from kn_lightning.callbacks.values import ValueCallback
 from kn_lightning.callbacks.weights import WeightCallback
 from kn_lightning.callbacks.write import WriteCallback
 from kn_lightning.data import sources as sources  # --data finds its classes by name
+from kn_lightning.data import text_lines as text_lines
 from kn_lightning.data.modules import MaskedSentences, PromptGroups
 from kn_lightning.environment import study_settings
 from kn_lightning.errors import InputError
@@ -44,7 +45,7 @@ class _ScriptCLI(LightningCLI):
     """What both scripts share: one module, any data class of a kind, defaults from ``configs/``."""
 
     def __init__(self, script: str, data: type[MaskedSentences], defaults: str) -> None:
-        self._sources = {kind.__name__: kind for kind in _subclasses(data)}
+        self._sources = {kind.__name__: kind for kind in subclasses(data)}
         super().__init__(
             MaskedLanguageModel,
             data,
@@ -172,13 +173,13 @@ class TrainCLI(_ScriptCLI):
         parser.add_lightning_class_args(ExportCallback, "export")
 
 
-def _subclasses(kind: type) -> list[type]:
+def subclasses(kind: type) -> list[type]:
     """All of them that can be made, at any depth."""
     found: list[type] = []
     own: type
     for own in kind.__subclasses__():
         found += [] if inspect.isabstract(own) else [own]
-        found += _subclasses(own)
+        found += subclasses(own)
     return found
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 
 from kn_lightning.errors import InputError, Stopped
+from kn_lightning.lost_rank import AGAIN, lost_rank, say_how_to_go_on
 from kn_lightning.printable import printable
 
 _SAID = (InputError, ArgumentError, ModuleNotFoundError)
@@ -24,8 +25,8 @@ _MORE_MEMORY = "use a device with more, --trainer.precision bf16-mixed, or short
 def run_command(command: Callable[[], None]) -> None:
     """Run a script's command, and end in one line where it can't go on.
 
-    Exit codes: 2 for bad input or a missing package, 1 for a disk that can't be written to or
-    memory that doesn't suffice, 128 + its number for a signal.
+    Exit codes: 2 for bad input or a missing package, 1 for a disk that can't be written to, memory
+    that doesn't suffice or a rank that has died, 128 + its number for a signal.
 
     With ``--debug`` among the arguments the traceback stands before that line.
     """
@@ -50,11 +51,21 @@ def run_command(command: Callable[[], None]) -> None:
     except OSError as error:
         _end(f"error: {error}; put that right, and the same command goes on", 1, debug)
     except (RuntimeError, MemoryError) as error:
-        from kn_lightning.budget import out_of_memory
-
-        if not out_of_memory(error):
+        message = _of_the_machine(error)
+        if message is None:
             raise
-        _end(f"error: out of memory ({error}); {_MORE_MEMORY}", 1, debug)
+        _end(f"error: {message}", 1, debug)
+
+
+def _of_the_machine(error: BaseException) -> str | None:
+    """What to say of an error that is the machine's fault, not the program's."""
+    from kn_lightning.budget import out_of_memory
+
+    if out_of_memory(error):
+        return f"out of memory ({error}); {_MORE_MEMORY}"
+    if lost_rank(error):
+        return f"another rank has died, or can't be reached ({error}); {AGAIN}"
+    return None
 
 
 def _end(message: str, code: int, debug: bool) -> None:
@@ -101,3 +112,4 @@ def _quieten() -> None:
         ".*across ranks is zero.*",  # more ranks than packs are left, or a run that is complete
     ):
         warnings.filterwarnings("ignore", message=message)
+    say_how_to_go_on()

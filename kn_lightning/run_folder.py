@@ -1,17 +1,13 @@
 """A run folder on disk: opened or resumed, filled pack by pack, closed whole.
 
-While a study runs, each pack is one folder below ``parts/``, renamed into place when it is
-complete: a group is wholly on disk or not at all. Closing joins the parts, in the study's order,
-to the tables.
+Closing joins what is below ``parts/``, in the study's order, to the tables.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from kn_lightning.census import RECORD, check_parts, digest
+from kn_lightning.census import check_parts
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
 from kn_lightning.keys import with_keys
+from kn_lightning.parts import finished, seconds_of, write_part
 from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES, completed
 
 CONFIG = "config.yaml"
@@ -185,32 +182,13 @@ class RunFolder:
 
     def finished_packs(self) -> frozenset[int]:
         """Numbers of the packs that are wholly on disk."""
-        if not self.parts.is_dir():
-            return frozenset()
-        return frozenset(int(part.name) for part in self.parts.iterdir() if part.name.isdigit())
+        return finished(self.parts)
 
     def write_part(
         self, number: int, tables: dict[str, pa.Table], seconds: dict[str, float]
     ) -> None:
         """Put one pack's tables, and the time it took by stage, on disk: all of it, or nothing."""
-        temporary = self.parts / f"{number:06d}.{os.getpid()}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed with the same id
-        temporary.mkdir()
-        for name, table in tables.items():
-            pq.write_table(table, temporary / f"{name}.parquet")
-        record = {
-            "seconds": seconds,
-            "sha256": {file.name: digest(file) for file in sorted(temporary.iterdir())},
-        }
-        (temporary / RECORD).write_text(json.dumps(record), encoding="utf-8")
-        part = self.parts / f"{number:06d}"
-        try:
-            move_whole(temporary, part)
-        except OSError:
-            if not part.is_dir():
-                raise
-            # A rank that outlived its killed run was quicker, with the same.
-            shutil.rmtree(temporary)
+        write_part(self.parts, number, tables, seconds)
 
     def write_scores(self, number: int, content: bytes) -> None:
         """Put all scores of one pack on disk."""
@@ -230,10 +208,7 @@ class RunFolder:
                 " run the same command again, without a limit on batches"
             )
         parts = [self.parts / f"{number:06d}" for number in range(n_packs)]
-        seconds: Counter[str] = Counter()
-        for part in parts:
-            seconds.update(json.loads((part / RECORD).read_text(encoding="utf-8"))["seconds"])
-        self.write_environment({**self.environment(), "seconds": dict(seconds)})
+        self.write_environment({**self.environment(), "seconds": seconds_of(parts)})
         for name in self._tables():
             tables: Iterator[pa.Table] = (pq.read_table(part / f"{name}.parquet") for part in parts)
             if name in TABLES:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import Path
@@ -63,9 +64,49 @@ def track_results(loggers: Iterable[Logger], run_dir: Path, artifact: bool = Tru
     if not loggers:
         return
     results = read_results(run_dir)
-    for logger in loggers:
+
+    def track(logger: Logger) -> None:
         _track(logger, results, artifact)
         logger.save()
+
+    answering(loggers, track, str(run_dir))
+
+
+def answering(
+    loggers: Iterable[Logger], tell: Callable[[Logger], None], results: str
+) -> list[Logger]:
+    """Tell each logger something; one that fails costs a warning, never the study.
+
+    Args:
+        loggers: the trainer's.
+        tell: what, to one of them.
+        results: what a user calls the run folder.
+
+    Returns:
+        Those that have taken it, to be told more.
+    """
+    kept = []
+    for logger in loggers:
+        try:
+            tell(logger)
+            kept.append(logger)
+        except Exception as error:  # each logger has errors of its own
+            said = " ".join(str(error).split()) or type(error).__name__
+            rank_zero_warn(
+                f"{type(logger).__name__} is lost ({said}) and gets no more of this study;"
+                f" results are in {results}. Once it answers, the same command tracks them"
+            )
+            if isinstance(logger, WandbLogger):
+                _leave_wandb()
+    return kept
+
+
+def _leave_wandb() -> None:
+    """Else the process would, at its end, once more talk to a W&B that doesn't answer."""
+    import wandb
+
+    with suppress(Exception, SystemExit):
+        wandb.teardown()
 
 
 def read_results(run_dir: Path) -> Results:
@@ -145,19 +186,14 @@ def _(logger: TensorBoardLogger, results: Results, artifact: bool) -> None:
 
 @_track.register(WandbLogger)
 def _(logger: WandbLogger, results: Results, artifact: bool) -> None:
-    import wandb
-
     run = logger.experiment
-    try:
-        if not run.disabled:
-            media = _media(results)
-            folder = results.folder if artifact else None
-            run.log_artifact(_artifact(f"run-{run.id}", media["concepts"], folder))
-            logger.log_metrics(media, results.prompts)
-            run.summary.update(results.numbers)
-        run.finish()
-    except wandb.Error as error:  # of the network: what was computed is on disk all the same
-        rank_zero_warn(f"W&B hasn't got all results; they are in {results.folder} ({error})")
+    if not run.disabled:
+        media = _media(results)
+        folder = results.folder if artifact else None
+        run.log_artifact(_artifact(f"run-{run.id}", media["concepts"], folder))
+        logger.log_metrics(media, results.prompts)
+        run.summary.update(results.numbers)
+    run.finish()
 
 
 def _media(results: Results) -> dict[str, Any]:

@@ -5,18 +5,26 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
-from callbacks.commands import Finished, analyze, command, no_report, table
+import wandb
+import yaml
+from callbacks.commands import REPOSITORY, Finished, analyze, command, no_report, table
+from callbacks.processes import children, needs_proc
+from lightning.pytorch.loggers import TensorBoardLogger
 from test_stopping import STUDY, at_pack
 
 from kn_lightning import files, module
-from kn_lightning.run_folder import RunFolder
+from kn_lightning.data.modules import MaskedSentences
+from kn_lightning.run_folder import RUN_ID, RunFolder
 from kn_lightning.schema import TABLES
 
 
@@ -101,6 +109,98 @@ def test_attribution_without_a_value_names_its_prompt_and_writes_no_row(
     assert "/3 " in line
     assert "NaN or infinite under trainer.precision 32-true" in line
     assert RunFolder(run).finished_packs() == frozenset()
+
+
+@needs_proc
+def test_there_is_no_worker_process_to_die(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, begun = set(children(os.getpid())), []
+    at_pack(2, lambda: begun.append(set(children(os.getpid())) - before), monkeypatch)
+    analyze(tmp_path / "run", *STUDY)
+    assert begun == [set()]
+    assert MaskedSentences().loader([], None, shuffle=False).num_workers == 0
+    asked = ("--data.num_workers", 2, "--run_dir", tmp_path / "other")
+    assert "num_workers" in only_line(command("analyze.py", *STUDY, *asked), 2)
+
+
+LOSING_WANDB = """
+import os, runpy, signal, sys
+
+from callbacks.commands import no_report
+from callbacks.processes import children
+from kn_lightning.callbacks.refine import RefineCallback
+
+refine = RefineCallback.on_predict_batch_end
+
+
+def refined(*arguments):
+    for service in children(os.getpid()):  # once: then there is none
+        os.kill(service, signal.SIGKILL)
+        os.waitpid(service, 0)
+    refine(*arguments)
+
+
+RefineCallback.on_predict_batch_end = refined
+sys.argv = sys.argv[1:]
+with no_report():
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@needs_proc
+@pytest.mark.slow
+def test_wandb_that_is_killed_costs_a_warning_and_the_same_command_tracks_the_results(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    flags = ("--trainer.logger", "WandbLogger", "--trainer.logger.offline", "true")
+    arguments = (*STUDY, *flags, "--track.interval", 0, "--run_dir", run)
+    done = subprocess.run(
+        [sys.executable, "-c", LOSING_WANDB, *map(str, (REPOSITORY / "analyze.py", *arguments))],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr  # nor where the process ends
+    (line,) = (line for line in done.stderr.splitlines() if "WandbLogger is lost" in line)
+    assert f"results are in {run}" in line
+    for name in (*TABLES, "skipped"):
+        assert table(run, name) == table(undisturbed, name), name
+    again = command("analyze.py", *arguments, cwd=tmp_path)
+    wandb.teardown()
+    assert again.code == 0, again.err
+    names = [path.name.rpartition("-")[2] for path in tmp_path.glob("wandb/offline-run-*")]
+    assert names == [(run / RUN_ID).read_text()] * 2
+
+
+def test_logger_that_fails_is_told_no_more_and_the_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no room")
+
+    monkeypatch.setattr(TensorBoardLogger, "log_metrics", fail)
+    config = {
+        "trainer": {
+            "logger": [
+                {"class_path": name, "init_args": {"save_dir": str(tmp_path), "name": name}}
+                for name in ("TensorBoardLogger", "CSVLogger")
+            ]
+        }
+    }
+    (tmp_path / "loggers.yaml").write_text(yaml.safe_dump(config))
+    flags = ("--config", tmp_path / "loggers.yaml", "--track.interval", 0)
+    with (
+        mock.patch("kn_lightning.tracking.read_results"),
+        mock.patch("kn_lightning.tracking._track"),
+        pytest.warns(UserWarning, match="TensorBoardLogger is lost .no room.") as said,
+    ):
+        analyze(tmp_path / "run", *STUDY, *flags)
+    assert len(said) == 1
+    rows = (tmp_path / "CSVLogger" / "version_0" / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + 4  # a head, and a row a pack
 
 
 def test_overwriting_must_be_asked_for_and_leaves_other_files(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from kn_lightning.checkpoints import steps_of
 from kn_lightning.encoders.loading import located
 from kn_lightning.errors import InputError
 from kn_lightning.formation import FormationSettings
-from kn_lightning.formation_record import FormationRecord, jaccard, read_tables
+from kn_lightning.formation_record import FormationRecord
+from kn_lightning.formation_tables import jaccard, read_tables
 from kn_lightning.schema import EncodedGroup
 
 STEPS = [0, 10, 20, 1000]

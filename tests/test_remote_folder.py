@@ -19,7 +19,8 @@ from test_run_folder import IDENTITY, NO_ROWS, SECONDS, tables
 
 from kn_lightning.callbacks.write import WriteCallback
 from kn_lightning.errors import InputError
-from kn_lightning.remote_folder import RemoteFolder, run_folder
+from kn_lightning.remote_folder import run_folder
+from kn_lightning.remote_place import RemotePlace
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import TABLES
 
@@ -167,15 +168,15 @@ def test_what_cannot_be_written_whole_is_not_there(store: Any) -> None:
 def test_closing_that_is_cut_off_is_done_again(store: Any) -> None:
     folder = opened()
     folder.write_part(0, tables(0), SECONDS)
-    original, put = RemoteFolder._put, []
+    original, put = RemotePlace.write, []
 
-    def cut_off(self: RemoteFolder, name: str, content: bytes) -> None:
+    def cut_off(self: RemotePlace, name: str, content: bytes) -> None:
         put.append(name)
         if len(put) == 3:
             raise OSError("connection lost")
         original(self, name, content)
 
-    with mock.patch.object(RemoteFolder, "_put", cut_off), pytest.raises(OSError, match="lost"):
+    with mock.patch.object(RemotePlace, "write", cut_off), pytest.raises(OSError, match="lost"):
         folder.close(1)
     again = opened()
     assert not again.is_complete
@@ -183,18 +184,6 @@ def test_closing_that_is_cut_off_is_done_again(store: Any) -> None:
     again.close(1)
     assert again.is_complete
     assert not store.exists("/bucket/run/parts")
-
-
-def test_no_bucket_is_made(tmp_path: Path) -> None:
-    (tmp_path / "bucket").mkdir()
-    files = fsspec.filesystem("dir", path=str(tmp_path), target_protocol="file")
-    folder = RemoteFolder("dir://buckte/run", files, "buckte/run")
-    with pytest.raises(OSError, match="dir://buckte/run/environment.json: "):
-        folder.open({}, {}, NO_ROWS, IDENTITY)
-    assert [path.name for path in tmp_path.iterdir()] == ["bucket"]
-    folder = RemoteFolder("dir://bucket/runs/a/b", files, "bucket/runs/a/b")
-    folder.open({}, {}, NO_ROWS, IDENTITY)
-    assert (tmp_path / "bucket" / "runs" / "a" / "b" / "environment.json").is_file()
 
 
 @pytest.mark.parametrize("content", [b"half", b""])
@@ -232,19 +221,6 @@ def test_foreign_files_are_reported_and_left(store: Any) -> None:
     with pytest.raises(InputError, match=r"notes.txt is not of a run"):
         run_folder(ADDRESS).open({}, {}, NO_ROWS, IDENTITY, overwrite=True)
     assert store.cat_file("/bucket/run/notes.txt") == b"mine"
-
-
-@pytest.mark.parametrize(
-    ("address", "said"),
-    [
-        ("nonsense://a/b", "nonsense"),
-        ("memory:/a/b", "two slashes"),
-    ],
-)
-def test_what_is_wrong_with_an_address_is_said(address: str, said: str) -> None:
-    with pytest.raises(InputError) as caught:
-        run_folder(address)
-    assert said in str(caught.value)
 
 
 def test_secrets_in_an_address_are_not_shown(store: Any) -> None:

@@ -46,7 +46,7 @@ class FormationCallback(Callback):
     Args:
         every: steps of the optimizer between measurements; null: no formation study.
         max_groups: follow so many concepts, evenly spread over the data; null: all.
-        folder: where ``formation.parquet``, figures and report go; a new one.
+        folder: where ``formation.parquet``, figures and report go, or its address; a new one.
         prompts: a file as for JsonlPrompts, whose concepts are followed instead of the data's;
             text for training has none of its own.
         threshold: t: coarse neurons score above t times their prompt's largest score.
@@ -58,7 +58,7 @@ class FormationCallback(Callback):
         self,
         every: int | None = None,
         max_groups: int | None = None,
-        folder: Path = Path("formation"),
+        folder: str = "formation",
         prompts: Path | None = None,
         threshold: float = 0.2,
         share: float = 0.5,

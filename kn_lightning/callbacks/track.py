@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from torch import Tensor
 
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
 from kn_lightning.run_folder import RUN_ID, RunFolder
 from kn_lightning.schema import INTEGRATED_GRADIENTS
-from kn_lightning.tracking import shared_settings
+from kn_lightning.tracking import answering, shared_settings
 
 _WANDB = {
     "WANDB_X_DISABLE_META": "true",  # interpreter, arguments, host, user, hardware
@@ -78,8 +79,8 @@ class TrackCallback(Callback):
             **shared_settings(self.config),
             "environment": environment,
         }
+        self._tell(trainer, lambda logger: logger.log_hyperparams(settings))
         for logger in trainer.loggers:
-            logger.log_hyperparams(settings)
             if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
                 (self.folder.path / RUN_ID).write_text(logger.experiment.id, encoding="utf-8")
                 self.folder.publish(RUN_ID)
@@ -127,9 +128,16 @@ class TrackCallback(Callback):
             **self._window.metrics(),
         }
         self._window = self._new_window()
-        for logger in trainer.loggers:
+
+        def log(logger: Logger) -> None:
             logger.log_metrics(metrics, done)
             logger.save()
+
+        self._tell(trainer, log)
+
+    def _tell(self, trainer: Trainer, what: Callable[[Logger], None]) -> None:
+        """Tell all loggers; the trainer forgets one that is lost."""
+        trainer.loggers = answering(trainer.loggers, what, self.folder.name)
 
 
 def _open(logger: WandbLogger, known: Path | None) -> None:

@@ -6,14 +6,13 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from kn_lightning.data import part_of_speech
-from kn_lightning.data.masking import ConceptMasking, MaskedPrompts, RandomMasking
+from kn_lightning.data.masking import ConceptMasking, MaskedPrompts
 from kn_lightning.data.study import Pack, Study, dealt_packs, make_study, merged_groups
 from kn_lightning.errors import InputError, nearest
 from kn_lightning.schema import EncodedPrompt, PromptGroup, Skipped
@@ -179,7 +178,7 @@ class PromptGroups(MaskedSentences):
 
     def is_validation(self, prompt: EncodedPrompt, number: int) -> bool:
         """Whether the concept's ``number``-th prompt is kept from training."""
-        return _evenly_kept(number, self.validation_share)
+        return evenly_kept(number, self.validation_share)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Sentences with the concept, or words at random, masked."""
@@ -228,61 +227,6 @@ class PackLoader:
         return (pack for pack in self.packs if not self.stopped())
 
 
-def _evenly_kept(number: int, share: float) -> bool:
+def evenly_kept(number: int, share: float) -> bool:
     """Whether the ``number``-th entry belongs to a share that is spread evenly over a list."""
     return int((number + 1) * share) > int(number * share)
-
-
-class TextLines(MaskedSentences):
-    """Plain text for training, a sentence a line.
-
-    Args:
-        path: the file, UTF-8.
-        validation_share: share of the lines that is kept for validation, evenly spread.
-        batch_size: lines of a training batch.
-    """
-
-    def __init__(self, path: Path, validation_share: float = 0.2, batch_size: int = 64) -> None:
-        super().__init__(batch_size)
-        if not 0 <= validation_share < 1:
-            raise InputError(
-                f"data.validation_share {validation_share}: give a share from 0 to below 1"
-            )
-        self.path = path
-        self.validation_share = validation_share
-        self._training: list[list[int]] = []
-        self._validation: list[list[int]] = []
-
-    def setup(self, stage: str) -> None:
-        """Read and encode the lines; a line longer than the encoder takes is cut."""
-        if stage == "predict":
-            raise InputError("TextLines holds no prompts to study: it is for train.py")
-        try:
-            lines = self.path.read_text(encoding="utf-8-sig").splitlines()
-        except OSError as error:
-            raise InputError(
-                f"data.path {self.path}: {error.strerror or error}; give a file of text"
-            ) from error
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"data.path {self.path}: not UTF-8 text ({error.reason} at byte {error.start});"
-                " save it as UTF-8"
-            ) from error
-        lines = [line for line in map(str.strip, lines) if line]
-        if not lines:
-            raise InputError(f"data.path {self.path}: no line of text; give one a sentence")
-        encoded = self.encoder.tokenizer(
-            lines, truncation=True, max_length=self.encoder.max_tokens
-        ).input_ids
-        self._training, self._validation = [], []
-        for number, ids in enumerate(encoded):
-            held_out = _evenly_kept(number, self.validation_share)
-            (self._validation if held_out else self._training).append(ids)
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Lines with words masked at random."""
-        return self.loader(self._training, RandomMasking(self.encoder), shuffle=True)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Lines kept from training, masked the same way in every epoch."""
-        return self.loader(self._validation, RandomMasking(self.encoder, seed=0), shuffle=False)

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import sparse
 
 from kn_lightning.errors import InputError
-from kn_lightning.formation_record import read_record, read_tables
+from kn_lightning.formation_tables import read_record, read_tables
 from kn_lightning.report.formation_timing import (
     FIRST,
     LASTING,

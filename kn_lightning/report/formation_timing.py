@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kn_lightning.formation_record import neuron_sets
+from kn_lightning.formation_tables import neuron_sets
 from kn_lightning.report.statistics import (
     MIN_N,
     mean_interval,

@@ -371,6 +371,17 @@ CASES = (
     Case(
         "Formation", "a record without its tables", "report other_formation", ("formation.parquet",)
     ),
+    _formation(
+        "an address of no known kind",
+        "s4://b/out",
+        "models/good models/nan",
+        "formation s4://b/out",
+    ),
+    _followed(
+        "an address of no known kind",
+        "--formation.every 5 --formation.folder s4://b/out",
+        "formation.folder s4://b/out",
+    ),
     _followed("`formation.every` 0", "--formation.every 0", "formation.every 0"),
     _followed(
         "`formation.max_groups` 0",

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
+Row = dict[str, Any]
 Table = list[dict[str, object]]
 
 
@@ -49,6 +50,17 @@ def command(script: str, *arguments: object, cwd: Path | None = None) -> Finishe
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
     return Finished(code, out.getvalue(), err.getvalue())
+
+
+def refused(done: Finished, *words: object) -> str:
+    """The one line in which a command was refused."""
+    assert done.code == 2, done
+    (line,) = done.err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert "Traceback" not in done.err + done.out
+    for word in words:
+        assert str(word) in line
+    return line
 
 
 def real_command(script: str, *arguments: object, timeout: float = 240, **env: str) -> Finished:
@@ -97,6 +109,13 @@ def table(run_dir: Path, name: str) -> Table:
     """Rows of one of a run's tables."""
     rows: Table = pq.read_table(run_dir / f"{name}.parquet").to_pylist()
     return rows
+
+
+def by_key(rows: Table, *keys: str) -> dict[tuple[object, ...], Row]:
+    """Rows by what identifies them."""
+    found = {tuple(row[key] for key in keys): row for row in rows}
+    assert len(found) == len(rows)
+    return found
 
 
 def write_jsonl(path: Path, *lines: dict[str, object]) -> Path:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from kn_lightning.callbacks.formation import FormationCallback
 from kn_lightning.formation import measured
-from kn_lightning.formation_record import read_record, read_tables
+from kn_lightning.formation_tables import read_record, read_tables
 
 from .commands import Finished, command
 

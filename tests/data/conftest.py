@@ -1,13 +1,18 @@
-"""A web server of this machine, with the faults of real ones; and a cache of the test's own."""
+"""A web server with the faults of real ones; a cache of the test's own; a trainer's stand-in."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+
+from kn_lightning.data.modules import MaskedSentences
+from kn_lightning.encoders.encoder import Encoder
 
 
 class Server(ThreadingHTTPServer):
@@ -83,3 +88,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     import pooch
 
     return Path(pooch.os_cache("kn_lightning"))
+
+
+@pytest.fixture
+def attach(bert: Encoder) -> Callable[..., Any]:
+    """Ties a DataModule to the tiny BERT, as a trainer of so many ranks does."""
+
+    def attached(
+        data: MaskedSentences, rank: int = 0, ranks: int = 1, several: bool = False
+    ) -> Any:
+        module = SimpleNamespace(encoder=bert, several=several)
+        trainer = SimpleNamespace(lightning_module=module, global_rank=rank, world_size=ranks)
+        data.trainer = cast("Any", trainer)
+        return data
+
+    return attached

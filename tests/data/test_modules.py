@@ -8,31 +8,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-import torch
 from callbacks.commands import write_jsonl
 
 from kn_lightning.data.facts import embedded_groups, held_out_prompts
-from kn_lightning.data.modules import MaskedSentences, TextLines
 from kn_lightning.data.sources import EmbeddedPrompts, JsonlPrompts
-from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.data.text_lines import TextLines
 from kn_lightning.errors import InputError
 
 Attach = Callable[..., Any]
-
-
-@pytest.fixture
-def attach(bert: Encoder) -> Attach:
-    """Ties a DataModule to the tiny BERT, as a trainer of so many ranks does."""
-
-    def attached(
-        data: MaskedSentences, rank: int = 0, ranks: int = 1, several: bool = False
-    ) -> Any:
-        module = SimpleNamespace(encoder=bert, several=several)
-        trainer = SimpleNamespace(lightning_module=module, global_rank=rank, world_size=ranks)
-        data.trainer = cast("Any", trainer)
-        return data
-
-    return attached
 
 
 @pytest.fixture
@@ -154,64 +137,3 @@ def test_embedded_prompts_never_train_on_what_is_held_out() -> None:
     kept = [data.is_validation(cast("Any", SimpleNamespace(text=text)), 0) for text in texts]
     assert {text for text, keep in zip(texts, kept, strict=True) if keep} == held_out
     assert 0.2 < sum(kept) / len(kept) < 0.3
-
-
-def text_lines(path: Path, content: str | bytes, **settings: Any) -> TextLines:
-    """Text lines of a file with this content."""
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return TextLines(path, **settings)
-
-
-def test_text_lines_are_the_files_lines_but_for_blank_ones(
-    tmp_path: Path, bert: Encoder, attach: Attach
-) -> None:
-    content = "\ufeffa cat.\r\n\r\n  a dog. \n\na sheep and a cow."
-    data = attach(text_lines(tmp_path / "text", content, validation_share=0.0))
-    data.setup("fit")
-    lines = [bert.tokenizer.decode(ids, skip_special_tokens=True) for ids in data._training]
-    assert lines == ["a cat.", "a dog.", "a sheep and a cow."]
-    assert data._validation == []
-
-
-def test_long_lines_are_cut_to_what_the_encoder_takes(
-    tmp_path: Path, bert: Encoder, attach: Attach
-) -> None:
-    data = attach(text_lines(tmp_path / "text", "cat " * 100, validation_share=0.0))
-    data.setup("fit")
-    (ids,) = data._training
-    assert len(ids) == bert.max_tokens
-    assert ids[-1] == bert.tokenizer.sep_token_id
-
-
-def test_validation_lines_are_spread_and_masked_alike_in_every_epoch(
-    tmp_path: Path, bert: Encoder, attach: Attach
-) -> None:
-    words = ["cat", "dog", "sheep", "cow", "horse", "barn", "farm", "river", "city", "bank"]
-    content = "\n".join(f"the {word} is on the farm and in the young city." for word in words)
-    data = attach(text_lines(tmp_path / "text", content, validation_share=0.3, batch_size=2))
-    data.setup("fit")
-    kept = [words.index(bert.tokenizer.decode(ids).split()[2]) for ids in data._validation]
-    assert kept == [3, 6, 9]
-    assert len(data._training) == 7
-    loader = data.val_dataloader()
-    epochs = [list(loader), list(loader)]
-    for first, second in zip(*epochs, strict=True):
-        for key in first:
-            assert torch.equal(first[key], second[key])
-
-
-def test_text_lines_without_a_line_a_file_or_utf8_are_refused(
-    tmp_path: Path, attach: Attach
-) -> None:
-    for data in (
-        text_lines(tmp_path / "blank", " \n\n"),
-        text_lines(tmp_path / "latin", b"caf\xe9"),
-        TextLines(tmp_path / "none"),
-    ):
-        with pytest.raises(InputError, match=rf"data\.path {data.path}"):
-            attach(data).setup("fit")
-
-
-def test_text_lines_hold_nothing_to_study(tmp_path: Path, attach: Attach) -> None:
-    with pytest.raises(InputError, match="train.py"):
-        attach(text_lines(tmp_path / "text", "a cat.")).setup("predict")

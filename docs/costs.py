@@ -1,0 +1,94 @@
+"""Time and memory from the benchmarks' results, each row marked as measured or projected."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from markdown_table import table
+
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
+_GIB = 1024.0
+
+Rows = list[tuple[object, ...]]
+
+
+def page() -> str:
+    """All of them."""
+    return (
+        f"## By size of the study\n\n{of_studies(_read('scaling')['embedded, by groups'])}"
+        f"\n## By size of the encoder\n\n{of_encoders(_read('attribution_speed'))}"
+        f"\n## Whole studies\n\n{of_devices(_read('device_speed'))}"
+    )
+
+
+def of_studies(by_groups: dict[str, Any]) -> str:
+    """Of the embedded encoder, by the number of concepts."""
+    rows: Rows = [
+        (
+            f"embedded, {row['groups']} concepts",
+            f"{row['seconds']:.1f} s",
+            f"{row['peak_mib'] / _GIB:.2f} GiB",
+            "measured",
+        )
+        for row in by_groups["rows"]
+    ]
+    line = by_groups["time_is_a_line"]
+    for groups in (10_000, 100_000):
+        minutes = (line["seconds_at_0"] + line["seconds_each"] * groups) / 60
+        study = f"embedded, {groups} concepts"
+        rows.append((study, f"{minutes:.0f} min", "not projected", "projected"))
+    head = ("study", "time", "peak memory", "how known")
+    return f"{table(head, rows)}\n{_machine(by_groups)}.\n"
+
+
+def of_encoders(speed: dict[str, Any]) -> str:
+    """Attribution of a prompt, by encoder and rule."""
+    rows: Rows = [
+        (
+            name,
+            row["rule"],
+            f"{row['seconds_a_prompt']:.3f} s",
+            f"{row['times_faster_than_package']:.1f}",
+            "measured",
+        )
+        for name, part in speed.items()
+        for row in part["rows"]
+        if "seconds_a_prompt" in row
+    ]
+    times = "times as fast as knowledge-neurons"
+    return table(("encoder", "code and rule", "a prompt", times, "how known"), rows)
+
+
+def of_devices(speed: dict[str, Any]) -> str:
+    """Whole studies, projected from the speed of a device."""
+    columns = {
+        "paper: attribution": "paper_attribution_seconds",
+        "paper: edits": "paper_edits_seconds",
+        "ParaRel: attribution": "pararel_attribution_seconds",
+    }
+    start = "projected: "
+    rows: Rows = [
+        (
+            name.removeprefix(start),
+            _machine(part),
+            row["precision"],
+            *(f"{row.get(key, 0.0) / 3600:.2f} h" for key in columns.values()),
+            "projected",
+        )
+        for name, part in speed.items()
+        if name.startswith(start)
+        for row in part["rows"]
+    ]
+    return table(("encoder and device", "machine", "precision", *columns, "how known"), rows)
+
+
+def _read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _machine(part: dict[str, Any]) -> str:
+    machine = part["machine"]
+    return f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}"

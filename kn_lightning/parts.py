@@ -1,0 +1,62 @@
+"""Packs of a study on disk while it runs: each a folder by its number, whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kn_lightning.census import RECORD, digest
+from kn_lightning.files import move_whole
+
+
+def write_part(
+    parts: Path, number: int, tables: dict[str, pa.Table], seconds: dict[str, float]
+) -> None:
+    """Put one pack on disk: all of it, or nothing.
+
+    Args:
+        parts: the folder of all.
+        number: of the pack.
+        tables: its rows, by name.
+        seconds: that it took, by stage.
+    """
+    temporary = parts / f"{number:06d}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed with the same id
+    temporary.mkdir()
+    for name, table in tables.items():
+        pq.write_table(table, temporary / f"{name}.parquet")
+    record = {
+        "seconds": seconds,
+        "sha256": {file.name: digest(file) for file in sorted(temporary.iterdir())},
+    }
+    (temporary / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    part = parts / f"{number:06d}"
+    try:
+        move_whole(temporary, part)
+    except OSError:
+        if not part.is_dir():
+            raise
+        # A rank that outlived its killed run was quicker, with the same.
+        shutil.rmtree(temporary)
+
+
+def finished(parts: Path) -> frozenset[int]:
+    """Numbers of the packs that are there."""
+    if not parts.is_dir():
+        return frozenset()
+    return frozenset(int(part.name) for part in parts.iterdir() if part.name.isdigit())
+
+
+def seconds_of(parts: Sequence[Path]) -> dict[str, float]:
+    """What packs took together, by stage."""
+    seconds: Counter[str] = Counter()
+    for part in parts:
+        seconds.update(json.loads((part / RECORD).read_text(encoding="utf-8"))["seconds"])
+    return dict(seconds)

@@ -1,0 +1,153 @@
+"""A folder at an address, such as ``s3://bucket/run``: any file system that fsspec knows.
+
+Each process works in a local copy of its own, which ends with it; the address has what counts.
+Whatever goes there is put under a temporary name and then moved: on any kind of store it is there
+whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from kn_lightning.errors import InputError
+from kn_lightning.files import write_whole
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[:/]")
+_SECRETS = re.compile(r"(?<=//)[^/@\s]*@|(?<=\S)[?#][^\s'\"]*")
+"""User and password, and a query with its tokens."""
+
+
+def place_of(name: str | Path, flag: str) -> Path | RemotePlace:
+    """The folder of that path or address.
+
+    Args:
+        name: what a user has given.
+        flag: by which, for messages.
+
+    Raises:
+        InputError: an address that can't be reached, or of a kind that no installed package knows.
+    """
+    if not _ADDRESS.match(str(name)):
+        return Path(name)
+    shown = _SECRETS.sub("", str(name))
+    try:
+        if "//" not in str(name):
+            raise ValueError("an address has two slashes")
+        files, root = url_to_fs(str(name), use_listings_cache=False)
+        if isinstance(files, LocalFileSystem):
+            return Path(root)
+        return RemotePlace(shown, files, root.rstrip("/"))
+    except Exception as error:  # each file system has errors of its own
+        raise InputError(
+            f"{flag} {shown}: {_said(error)}; give a folder, or an address that this machine can"
+            " write to, with the package that fsspec wants for its kind (s3fs for s3://, gcsfs for gs://)"
+        ) from error
+
+
+@contextmanager
+def _reaching(place: str) -> Iterator[None]:
+    """What goes wrong there in the block is the disk's fault: put right, the same command goes on.
+
+    Raises:
+        OSError: whatever it was.
+    """
+    try:
+        yield
+    except Exception as error:  # each file system has errors of its own
+        raise OSError(f"{place}: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return _SECRETS.sub("", " ".join(str(error).split())) or type(error).__name__
+
+
+class RemotePlace:
+    """A folder at an address, and its copy here. All methods raise OSError where it fails.
+
+    Args:
+        name: the address as it may be shown, without secrets.
+        files: its file system.
+        root: the folder there.
+
+    Attributes:
+        path: the copy, empty at first; there as long as this object.
+    """
+
+    def __init__(self, name: str, files: Any, root: str) -> None:
+        self.name = name
+        self._files = files
+        self._root = root
+        copy = tempfile.mkdtemp(prefix="kn_lightning-")
+        weakref.finalize(self, shutil.rmtree, copy, ignore_errors=True)
+        self.path = Path(copy) / (root.rpartition("/")[2] or "run")
+        self.path.mkdir()
+
+    def names(self, folder: str = "") -> set[str]:
+        """Of what lies there, or in a folder of it; of a folder that isn't there none."""
+        place = f"{self._root}/{folder}".rstrip("/")
+        with _reaching(self.name):
+            self._files.invalidate_cache()
+            if not self._files.isdir(place):
+                return set()
+            found = self._files.ls(place, detail=False)
+        paths = {str(file).strip("/") for file in found}
+        # Some stores list a folder among what it holds.
+        return {path.rpartition("/")[2] for path in paths - {place.strip("/")}}
+
+    def read(self, name: str) -> bytes:
+        """The content of a file there."""
+        with _reaching(f"{self.name}/{name}"):
+            content: bytes = self._files.cat_file(f"{self._root}/{name}")
+        return content
+
+    def fetch(self, *names: str) -> None:
+        """Bring files to the copy."""
+        for name in names:
+            write_whole(self.path / name, self.read(name))
+
+    def publish(self, *names: str) -> None:
+        """Put files of the copy, and those in its folders, there."""
+        for name in names:
+            place = self.path / name
+            inner = sorted(place.iterdir()) if place.is_dir() else [place]
+            for file in inner:
+                self.write(file.relative_to(self.path).as_posix(), file.read_bytes())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file there, whole."""
+        folder, _, file = f"{self._root}/{name}".rpartition("/")
+        temporary = f"{folder}/.{file}.{os.getpid()}.tmp"
+        with _reaching(f"{self.name}/{name}"):
+            self._make(folder)
+            self._files.pipe_file(temporary, content)
+            self._files.mv(temporary, f"{folder}/{file}")
+
+    def remove(self, name: str) -> None:
+        """Remove a file or folder there, if it is there."""
+        place = f"{self._root}/{name}"
+        with _reaching(self.name):
+            if self._files.exists(place):
+                self._files.rm(place, recursive=True)
+
+    def _make(self, folder: str) -> None:
+        """Make a folder, and those that it lies in but the first: a typing error makes no bucket.
+
+        Raises:
+            FileNotFoundError: there is no such first one.
+        """
+        levels = folder.split("/")
+        first = next(n for n, level in enumerate(levels, start=1) if level)
+        for depth in range(min(first + 1, len(levels)), len(levels) + 1):
+            with suppress(FileExistsError):
+                self._files.mkdir("/".join(levels[:depth]), create_parents=False)

@@ -1,0 +1,103 @@
+"""A rank that dies ends the whole command, which says how to go on; and the study does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from callbacks.commands import REPOSITORY, analyze, real_command, table
+from callbacks.processes import children, needs_proc
+
+from kn_lightning import command as script
+from kn_lightning.lost_rank import AGAIN
+from kn_lightning.run_folder import RunFolder
+from kn_lightning.schema import TABLES
+
+N_PACKS = 20
+STUDY = (
+    "--data.max_groups", N_PACKS, "--data.pack_tokens", 100, "--data.tag_pos", "false",
+    "--model.rule", "gauss_legendre", "--model.nodes", 3, "--edit.control_seeds", 1,
+)  # fmt: skip
+"""Packs of one concept each, enough for a rank to die in the midst of them."""
+RANKS = ("--trainer.devices", 2, "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu")
+SECONDS = 120
+"""In which a command with a dead rank has to end."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study, run in one go by one process."""
+    return analyze(tmp_path_factory.mktemp("undisturbed") / "run", *STUDY)
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_rank_that_is_killed_ends_the_command_and_the_study_goes_on(
+    undisturbed: Path, tmp_path: Path, rank: int
+) -> None:
+    run = tmp_path / "run"
+    arguments = ("analyze.py", *STUDY, *RANKS, "--run_dir", run)
+    process = subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + SECONDS
+    while not list(run.glob("parts/0*[0-9]")):
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.02)
+    (other,) = children(process.pid)
+    os.kill((process.pid, other)[rank], signal.SIGKILL)
+    # To the end of what both ranks say: of a rank that hangs there is none.
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode != 0
+    assert "Traceback" not in err
+    assert AGAIN in err.splitlines()[-1]
+    assert 1 <= len(RunFolder(run).finished_packs()) < N_PACKS
+    if rank == 1:
+        done = real_command(*arguments, timeout=SECONDS)
+        assert done.code == 0, done.err
+    else:
+        analyze(run, *STUDY)  # as well by one process
+    for name in (*TABLES, "skipped"):
+        assert table(run, name) == table(undisturbed, name), name
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[/build/gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:80"),
+        torch.distributed.DistBackendError("NCCL error: remote process exited"),
+    ],
+)
+def test_what_gloo_and_nccl_say_of_a_lost_rank_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: RuntimeError
+) -> None:
+    def lost() -> None:
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["analyze.py"])
+    with pytest.raises(SystemExit) as ended:
+        script.run_command(lost)
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: another rank has died, or can't be reached ({error}); {AGAIN}"
+
+
+def test_another_error_of_the_program_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken() -> None:
+        raise RuntimeError("shapes don't fit")
+
+    monkeypatch.setattr(sys, "argv", ["analyze.py"])
+    with pytest.raises(RuntimeError, match="shapes don't fit"):
+        script.run_command(mistaken)

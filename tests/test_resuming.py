@@ -1,0 +1,111 @@
+"""Studies go on where they were cut off, and end like undisturbed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from callbacks.commands import analyze, command, no_report, table
+
+from kn_lightning.module import MaskedLanguageModel
+from kn_lightning.run_folder import RunFolder
+from kn_lightning.schema import TABLES
+
+STUDY = ("--data.max_groups", 5, "--data.pack_tokens", 150)
+"""Five packs of one concept each."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study, run in one go."""
+    return analyze(tmp_path_factory.mktemp("undisturbed") / "run", *STUDY)
+
+
+class Interruption(Exception):
+    """Something outside stops the study."""
+
+
+def _after_packs(count: int) -> Iterator[None]:
+    yield from [None] * count
+    raise Interruption
+
+
+@pytest.mark.parametrize(
+    ("where", "after", "finished"),
+    [
+        ("refine.RefineCallback.on_predict_batch_end", 0, 0),
+        ("edit.EditCallback.on_predict_batch_end", 2, 2),
+        ("progress.ProgressCallback.on_predict_batch_end", 2, 3),  # behind the writer
+        ("write.WriteCallback.on_predict_batch_end", 4, 4),
+        ("write.RunFolder.close", 0, 5),  # everything is computed, nothing joined
+        ("write.RunFolder._write_table", 1 + 2, 5),  # two of the tables are joined
+    ],
+)
+def test_interrupted_study_goes_on_and_ends_like_an_undisturbed_one(
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    after: int,
+    finished: int,
+) -> None:
+    run = tmp_path / "run"
+    place = f"kn_lightning.callbacks.{where}"
+    module, name = place.rsplit(".", 2)[0], place.rsplit(".", 2)[1:]
+    original = getattr(getattr(__import__(module, fromlist=[""]), name[0]), name[1])
+    calls = _after_packs(after)
+
+    def interrupted(*arguments: Any, **keywords: Any) -> Any:
+        next(calls)
+        return original(*arguments, **keywords)
+
+    with monkeypatch.context() as patch, no_report():
+        patch.setattr(place, interrupted)
+        with pytest.raises(Interruption):
+            command("analyze.py", *STUDY, "--run_dir", run)
+    folder = RunFolder(run)
+    assert len(folder.finished_packs()) == finished
+    assert not folder.is_complete
+    done = command("analyze.py", "report", run)
+    assert done.code == 2  # a report of half a study would mislead
+    assert done.err.startswith("error: ")
+
+    predicted = mock.Mock(wraps=MaskedLanguageModel.predict_step)
+    with monkeypatch.context() as patch:
+        patch.setattr(MaskedLanguageModel, "predict_step", lambda *args: predicted(*args))
+        analyze(run, *STUDY)
+    assert predicted.call_count == 5 - finished  # what is on disk isn't computed again
+    assert not folder.parts.exists()
+    for name in (*TABLES, "skipped"):
+        assert table(run, name) == table(undisturbed, name), name
+
+
+def test_study_can_be_resumed_on_other_hardware_but_not_with_other_settings(
+    undisturbed: Path,
+) -> None:
+    with no_report():
+        for flags in [
+            ("--trainer.accelerator", "cpu"),
+            ("--progress.interval", 1),
+            ("--model.row_tokens", 999),
+        ]:
+            done = command("analyze.py", *STUDY, *flags, "--run_dir", undisturbed)
+            assert done.code == 0, done.err
+        for flags in [("--trainer.precision", "bf16-mixed"), ("--model.tolerance", 0.1)]:
+            done = command("analyze.py", *STUDY, *flags, "--run_dir", undisturbed)
+            assert done.code == 2
+            assert str(flags[0]).removeprefix("--") in done.err
+
+
+def test_changed_data_under_the_same_path_are_another_study(tmp_path: Path) -> None:
+    data = tmp_path / "own.jsonl"
+    flags = ("--data", "JsonlPrompts", "--data.path", data)
+    data.write_text('{"concept": "kitten", "prompts": ["a [MASK] is a young cat."]}\n')
+    run = analyze(tmp_path / "run", *flags)
+    data.write_text('{"concept": "kitten", "prompts": ["the [MASK] is a young cat."]}\n')
+    done = command("analyze.py", *flags, "--run_dir", run)
+    assert done.code == 2
+    assert "data.sha256" in done.err

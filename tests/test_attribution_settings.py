@@ -18,7 +18,7 @@ from kn_lightning.attribution import (
 )
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
-from kn_lightning.schema import Attribution
+from kn_lightning.schema import Attribution, EncodedPrompt
 
 TEXTS, ANSWERS = (list(column) for column in zip(*PROMPTS, strict=True))
 

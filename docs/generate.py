@@ -175,8 +175,9 @@ def costs(results: Path = RESULTS) -> str:
         )
         for row in by_groups["rows"]
     ]
-    line = by_groups["time_is_a_line"]
-    for groups in (10_000, 100_000):
+    line = by_groups.get("time_is_a_line")
+    # Below 0 time has grown faster than the groups, which no line projects.
+    for groups in (10_000, 100_000) if line and line["seconds_at_0"] >= 0 else ():
         seconds = line["seconds_at_0"] + line["seconds_each"] * groups
         rows.append(
             (

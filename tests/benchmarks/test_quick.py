@@ -114,6 +114,16 @@ def test_scaling(quick: Any) -> None:
     assert few["seconds"] > 0
     assert few["peak_mib"] > 100
     assert len(cell["memory_growth"]) == 1
+    assert "time_is_a_line" not in cell  # of two points
+
+
+def test_a_rank_gets_packs_as_a_study_deals_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from rank_scaling import slowest_tokens
+
+    # 40 groups of four prompts of 6 to 12 tokens: 1,420; dealt in turn, the slowest of 4 has 392.
+    assert slowest_tokens(40, 200, 1) == 1420
+    assert slowest_tokens(40, 200, 4) <= 1.02 * 1420 / 4
 
 
 @pytest.mark.slow

@@ -198,7 +198,7 @@ def costs(results: Path = RESULTS) -> str:
                 row["rule"],
                 f"{row['seconds_a_prompt']:.3f} s",
                 f"{row['times_faster_than_package']:.1f}",
-                "measured",
+                "measured" if row["layers_timed"] == "all" else f"in {row['layers_timed']}",
             )
             for row in part["rows"]
             if "seconds_a_prompt" in row

@@ -49,7 +49,7 @@ def kind(cell: str) -> str:
     """A cell's name without what it was measured on."""
     trained = re.sub(r"(trained weights), .*", r"\1", cell) if "random" not in cell else cell
     shapeless = re.sub(r"\b(tiny|embedded|bert-base|bert-large)\b", "SHAPE", trained)
-    return re.sub(r"\d+|CPU|NVIDIA.*", shapeless)
+    return re.sub(r"\d+|CPU|NVIDIA.*", "N", shapeless)
 
 
 def assert_stored_are_made_now(script: str, made: dict[str, Any]) -> None:

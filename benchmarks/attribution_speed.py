@@ -1,43 +1,45 @@
 """Attribution against the PyPI package knowledge-neurons and against captum, in one run.
 
     python benchmarks/attribution_speed.py [--shape bert-base] [--tokens 12]
+    python benchmarks/attribution_speed.py --shape bert-large --tokens 8 12 24 48 --layers 4
     python benchmarks/attribution_speed.py --encoder DIR [--prompts_file FILE.jsonl]
 
-The first on random weights of a known shape; the second on a trained encoder (``embedded``: the
+The first on random weights of a known shape; the last on a trained encoder (``embedded``: the
 package's own), where paths bend and the rules' errors differ; a second cell then says how many
-steps the other codes need for the error of ``adaptive``. All get the same model on the CPU in
-float32, its parameters without gradients. The other codes get one prompt at a time, the package
-with the fastest of its batch sizes; this project gets all prompts at once, but those checked alone
-with rules of 10 nodes and more, which make as many rows of fewer prompts. Fixed rules are compared
-with captum's at as many nodes, ``adaptive`` and the package with captum's of 20. A cell of
-bert-base takes about eight minutes on two cores.
+steps the other codes need for the error of ``adaptive`` over the same prompts, and times those
+steps. All get the same model on the CPU in float32, its parameters without gradients. The package
+gets one prompt at a time and the fastest of its batch sizes, captum the faster of one prompt at a
+time and several; both are found on one layer first. This project gets all prompts at once, but
+those checked alone with rules of 10 nodes and more, which make as many rows of fewer prompts. Fixed
+rules are compared with captum's at as many nodes, ``adaptive`` and the package with captum's of 20.
 
-``--layers 4`` is for large shapes: the other codes are timed in so many layers, as many above the
-middle as below, and their time is taken as that of all (a layer costs them a whole forward pass and
-a backward one down to it). Speed alone is measured then, and captum's rule of 5 nodes.
+With ``--layers`` the other codes are timed in so many layers, as many above the middle as below,
+and their time is taken as that of all (a layer costs them a whole forward pass and a backward one
+down to it); each row says so. Speed alone is measured then, with captum's rule of 5 nodes, and this
+project gets as many prompts as fill one climb.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from accuracy import TRUTH, accuracy, difference, fewest_nodes
-from other_codes import BATCH_SIZES, STEPS, Package, captum_scores
+from other_codes import STEPS, captum_code, package_code
 from setting import (
     SHAPES,
     arguments,
+    evenly,
     keep,
-    paired_rounds,
     random_encoder,
     random_prompts,
     ratios,
-    seconds,
     trained_prompts,
 )
+from timed import Code, seconds_a_prompt, speed
 from torch import Tensor
 
 from kn_lightning.attribution import AttributionSettings, attribute_encoded
@@ -51,9 +53,15 @@ SAME_RULE = {
     PACKAGE: f"linspace, {STEPS} nodes",
     **{captum: f"gauss_legendre, {nodes} nodes" for nodes, captum in CAPTUM.items()},
 }
+RULE_OF = {"package": "linspace", "captum": "gauss_legendre"}
+"""Of this project, each the same as the other code's."""
 FEW = 5
 MANY = 10
 """Rules of so many nodes get the checked prompts alone."""
+CLIMB_TOKENS = 2000
+"""About so many rows x tokens fill a climb; a path of the fewest nodes has three rows a layer."""
+CAPTUM_PROMPTS = 8
+"""So many prompts at least are there for captum to take together."""
 ADAPTIVE = {
     "adaptive, tolerance 0.1 %": AttributionSettings(tolerance=0.001),
     "adaptive, tolerance 1 %": AttributionSettings(tolerance=0.01),
@@ -80,58 +88,36 @@ def some_layers(n_layers: int, count: int) -> list[int]:
     return [*low, *(n_layers - 1 - layer for layer in reversed(low))]
 
 
-def other_codes(
-    encoder: Encoder,
-    prompt: EncodedPrompt,
-    nodes: Sequence[int] = tuple(CAPTUM),
-    layers: Sequence[int] | None = None,
-) -> tuple[dict[str, Callable[[EncodedPrompt], Tensor]], int]:
-    """What the others make of a prompt, by their names; the package's best batch size."""
-    package = Package(encoder)
-    size = min(BATCH_SIZES, key=lambda size: seconds(partial(package.scores, prompt, size, layers)))
-    captum = {CAPTUM[n]: partial(captum_scores, encoder, nodes=n, layers=layers) for n in nodes}
-    return {PACKAGE: partial(package.scores, batch_size=size, layers=layers), **captum}, size
+def own_code(encoder: Encoder, settings: AttributionSettings, together: int) -> Code:
+    """This project as it is timed."""
+
+    def run(prompts: Sequence[EncodedPrompt]) -> Tensor:
+        return attribute_encoded(encoder, list(prompts), settings).scores
+
+    return Code.of(encoder, run, together)
 
 
 def speeds(
-    encoder: Encoder, prompts: list[EncodedPrompt], rounds: int, n_layers: int
+    encoder: Encoder, prompts: list[EncodedPrompt], together: int, rounds: int, n_layers: int
 ) -> dict[str, Any]:
-    """Rows of speed alone, the other codes timed in some layers."""
+    """Rows of speed alone, the other codes timed in some layers, this project ``together``."""
     layers = some_layers(encoder.structure.n_layers, n_layers)
-    whole = encoder.structure.n_layers / len(layers)
-    others, size = other_codes(encoder, prompts[0], (FEW,), layers)
+    package, size = package_code(encoder, prompts, layers)
+    name = CAPTUM[FEW]
+    codes = {PACKAGE: package, name: captum_code(encoder, prompts, FEW, layers)}
     five = AttributionSettings("gauss_legendre", FEW)
-    own = {**ADAPTIVE, SAME_RULE[CAPTUM[FEW]]: five}
-    theirs = others[CAPTUM[FEW]](prompts[0])
-    ours = attribute_encoded(encoder, prompts[:1], five).scores[0, layers]
-    runs: dict[str, Callable[[int], object]] = {}
-    for name, scores in others.items():
-        runs[name] = lambda number, of=scores: of(prompts[number % len(prompts)])  # type: ignore[misc]
-    for name, rule in own.items():
-        attribution = partial(attribute_encoded, encoder, prompts, rule)
-        runs[name] = lambda _, attribution=attribution: attribution()  # type: ignore[misc]
-    times = paired_rounds(runs, rounds)
-    each = {
-        name: [one * whole if name in others else one / len(prompts) for one in taken]
-        for name, taken in times.items()
-    }
-    rows = []
-    for name, a_prompt in each.items():
-        faster, worst = ratios(each[PACKAGE], a_prompt)
-        rows.append(
-            {
-                "rule": name,
-                "seconds_a_prompt": median(a_prompt),
-                "times_faster_than_package": faster,
-                "worst_round": worst,
-                "times_faster_than_captum": ratios(each[CAPTUM[FEW]], a_prompt)[0],
-            }
-        )
-    same = {CAPTUM[FEW]: difference(theirs, ours)}
+    for rule, settings in {**ADAPTIVE, SAME_RULE[name]: five}.items():
+        codes[rule] = own_code(encoder, settings, together)
+    checked = prompts[: min(2, codes[name].together)]
+    theirs = codes[name].run(checked)
+    ours = attribute_encoded(encoder, checked, five).scores[:, layers]
+    each = seconds_a_prompt(codes, prompts, rounds)
     return {
-        "rows": rows, "package_batch_size": size, "largest_relative_difference": same,
+        "rows": [speed(rule, code, each, PACKAGE, name) for rule, code in codes.items()],
+        "package_batch_size": size,
+        "largest_relative_difference": {name: difference(theirs, ours)},
         "layers_of_other_codes": layers,
-    }  # fmt: skip
+    }
 
 
 def measured(
@@ -145,35 +131,25 @@ def measured(
     few = prompts[:checked]
     truth = attribute_encoded(encoder, few, TRUTH)
     results = {name: attribute_encoded(encoder, few, rule) for name, rule in own.items()}
-    others, size = other_codes(encoder, few[0])
-    same = {
-        name: difference(scores(few[0]), results[SAME_RULE[name]].scores[0])
-        for name, scores in others.items()
-    }
-    given = {
-        name: few if rule.nodes is not None and rule.nodes >= MANY else prompts
-        for name, rule in own.items()
-    }
-    runs: dict[str, Callable[[int], object]] = {}
-    for name, scores in others.items():
-        runs[name] = lambda number, of=scores: of(prompts[number % len(prompts)])  # type: ignore[misc]
+    package, size = package_code(encoder, prompts)
+    codes = {PACKAGE: package}
+    codes |= {name: captum_code(encoder, prompts, nodes) for nodes, name in CAPTUM.items()}
+    same = {}
+    for name, code in codes.items():
+        one = few[: min(2, code.together)]
+        ours = results[SAME_RULE[name]].scores[: len(one)]
+        same[name] = difference(code.run(one), ours)
     for name, rule in own.items():
-        attribution = partial(attribute_encoded, encoder, given[name], rule)
-        runs[name] = lambda _, attribution=attribution: attribution()  # type: ignore[misc]
-    times = paired_rounds(runs, rounds)
+        many = rule.nodes is not None and rule.nodes >= MANY
+        codes[name] = own_code(encoder, rule, len(few if many else prompts))
+    each = seconds_a_prompt(codes, prompts, rounds)
     rows = []
-    for name, taken in times.items():
-        a_prompt = [one / len(given.get(name, "1")) for one in taken]
+    for name, code in codes.items():
         result = results[SAME_RULE.get(name, name)]
-        faster, worst = ratios(times[PACKAGE], a_prompt)
         captum = CAPTUM[own[name].nodes or STEPS] if name in own else CAPTUM[STEPS]
         rows.append(
             {
-                "rule": name,
-                "seconds_a_prompt": median(a_prompt),
-                "times_faster_than_package": faster,
-                "worst_round": worst,
-                "times_faster_than_captum": ratios(times[captum], a_prompt)[0],
+                **speed(name, code, each, PACKAGE, captum),
                 "evaluations_a_layer": float(result.evaluations.double().mean()),
                 **accuracy(result, truth),
             }
@@ -182,32 +158,84 @@ def measured(
 
 
 def equal_error(
-    encoder: Encoder, prompts: list[EncodedPrompt], rows: list[dict[str, Any]]
+    encoder: Encoder, prompts: list[EncodedPrompt], rounds: int
 ) -> list[dict[str, Any]]:
-    """How many steps the other codes need for ``adaptive``'s error, and how long they then take.
-
-    Their time is taken as proportional to their steps.
-    """
-    taken = {row["rule"]: row["seconds_a_prompt"] for row in rows}
+    """How many steps the other codes need for ``adaptive``'s error, and how long they then take."""
     truth = attribute_encoded(encoder, prompts, TRUTH)
-    found = []
+
+    @cache
+    def error(settings: AttributionSettings) -> float:
+        return accuracy(attribute_encoded(encoder, prompts, settings), truth)["error_p95"]
+
+    others: dict[str, Callable[[int], Code]] = {
+        "package": lambda steps: package_code(encoder, prompts, steps=steps)[0],
+        "captum": lambda nodes: captum_code(encoder, prompts, nodes),
+    }
+    codes: dict[str, Code] = {}
+    needed: dict[tuple[str, str], int] = {}
     for name, settings in ADAPTIVE.items():
-        target = accuracy(attribute_encoded(encoder, prompts, settings), truth)["error_p95"]
-        row = {"rule": name, "error_p95": target}
-        for code, of in ((PACKAGE, "package"), (CAPTUM[STEPS], "captum")):
-            rule = SAME_RULE[code].partition(",")[0]
-            nodes, error = fewest_nodes(encoder, prompts, truth, rule, target)
-            row[f"{of}_steps"], row[f"{of}_error_p95"] = nodes, error
-            row[f"times_faster_than_{of}"] = taken[code] * nodes / STEPS / taken[name]
-        found.append(row)
-    return found
+        codes[name] = own_code(encoder, settings, len(prompts))
+        for of, code in others.items():
+            nodes = needed[name, of] = fewest_nodes(error, RULE_OF[of], error(settings))
+            if f"{of}, {nodes}" not in codes:
+                codes[f"{of}, {nodes}"] = code(nodes)
+    each = seconds_a_prompt(codes, prompts, rounds)
+    rows = []
+    for name, settings in ADAPTIVE.items():
+        row = {"rule": name, "error_p95": error(settings), "seconds_a_prompt": median(each[name])}
+        for of, rule in RULE_OF.items():
+            nodes = needed[name, of]
+            theirs = f"{of}, {nodes}"
+            row |= {
+                f"{of}_steps": nodes,
+                f"{of}_error_p95": error(AttributionSettings(rule, nodes)),
+                f"{of}_prompts_at_a_time": codes[theirs].together,
+                f"{of}_seconds_a_prompt": median(each[theirs]),
+                f"times_faster_than_{of}": ratios(each[theirs], each[name])[0],
+            }
+        rows.append(row)
+    return rows
+
+
+def of_shape(options: Any) -> None:
+    """Measure and keep a cell of random weights for each number of tokens."""
+    encoder = random_encoder(options.shape)
+    about = {"rounds": options.rounds, "quick": options.quick}
+    for tokens in options.tokens:
+        where = f"{options.shape}, {tokens} tokens"
+        if options.layers is None:
+            prompts = random_prompts(encoder, options.prompts, tokens)
+            result = measured(encoder, prompts, rules(*FIXED), options.rounds, options.checked)
+            cell, further = f"random weights, {where}", {"checked": options.checked}
+        else:
+            rows = 3 * encoder.structure.n_layers
+            together = min(options.prompts, max(1, CLIMB_TOKENS // (rows * tokens)))
+            prompts = random_prompts(encoder, max(together, CAPTUM_PROMPTS), tokens)
+            result = speeds(encoder, prompts, together, options.rounds, options.layers)
+            cell, further = f"speed alone, {where}", {}
+        keep("attribution_speed", cell, prompts=len(prompts), **further, **about, **result)
+
+
+def of_trained(options: Any) -> None:
+    """Measure and keep the two cells of a trained encoder."""
+    encoder = load_encoder(options.encoder)
+    prompts = evenly(trained_prompts(encoder, options.prompts_file), options.prompts)
+    about = {"prompts": len(prompts), "rounds": options.rounds, "quick": options.quick}
+    cell = f"trained weights, {Path(options.encoder).name}"
+    if options.prompts_file is not None:
+        cell += f", {options.prompts_file.stem}"
+    every = rules(*FIXED, *FURTHER_FIXED)
+    result = measured(encoder, prompts, every, options.rounds, len(prompts))
+    keep("attribution_speed", cell, **about, **result)
+    rows = equal_error(encoder, prompts, options.rounds)
+    keep("attribution_speed", f"at equal error, {cell}", rows, **about)
 
 
 def main() -> None:
-    """Measure and keep one cell, or two of a trained encoder."""
+    """Measure and keep cells."""
     parser = arguments(__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="bert-base")
-    parser.add_argument("--tokens", type=int, default=12)
+    parser.add_argument("--tokens", type=int, nargs="+", default=[12])
     parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--checked", type=int, default=4, help="prompts whose errors are measured")
@@ -217,31 +245,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.shape, options.prompts, options.rounds, options.checked = "tiny", 4, 1, 2
-    about = {"rounds": options.rounds, "quick": options.quick}
-    if options.encoder is None:
-        encoder = random_encoder(options.shape)
-        prompts = random_prompts(encoder, options.prompts, options.tokens)
-        if options.layers is not None:
-            result = speeds(encoder, prompts, options.rounds, options.layers)
-            cell = f"speed alone, {options.shape}, {options.tokens} tokens"
-            keep("attribution_speed", cell, prompts=len(prompts), **about, **result)
-            return
-        result = measured(encoder, prompts, rules(*FIXED), options.rounds, options.checked)
-        cell = f"random weights, {options.shape}, {options.tokens} tokens"
-        checked = options.checked
-        keep("attribution_speed", cell, prompts=len(prompts), checked=checked, **about, **result)
-        return
-    encoder = load_encoder(options.encoder)
-    prompts = trained_prompts(encoder, options.prompts_file, options.prompts)
-    cell = f"trained weights, {Path(options.encoder).name}"
-    if options.prompts_file is not None:
-        cell += f", {options.prompts_file.stem}"
-    every = rules(*FIXED, *FURTHER_FIXED)
-    result = measured(encoder, prompts, every, options.rounds, len(prompts))
-    few = prompts[: options.checked]
-    rows = equal_error(encoder, few, result["rows"])
-    keep("attribution_speed", cell, prompts=len(prompts), **about, **result)
-    keep("attribution_speed", f"at equal error, {cell}", rows, prompts=len(few), **about)
+    (of_shape if options.encoder is None else of_trained)(options)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from setting import (
 )
 from study import run_study, write_encoder, write_prompts
 
-from kn_lightning.data.study import planned_packs
+from kn_lightning.data.study import dealt_packs, planned_packs
 from kn_lightning.schema import EncodedGroup
 
 TOKENS = 12
@@ -47,12 +47,10 @@ def varied_groups(n_groups: int) -> list[EncodedGroup]:
     return [by_tokens[number % len(by_tokens)] for number in range(n_groups)]
 
 
-def tokens_of_packs(n_groups: int, pack_tokens: int) -> list[int]:
-    """Of a study's packs."""
-    return [
-        sum(len(prompt.input_ids) for group in pack.groups for prompt in group.prompts)
-        for pack in planned_packs(varied_groups(n_groups), pack_tokens)
-    ]
+def slowest_tokens(n_groups: int, pack_tokens: int, ranks: int) -> int:
+    """Of the rank with the most, the packs dealt as a study deals them."""
+    packs = planned_packs(varied_groups(n_groups), pack_tokens)
+    return max(sum(pack.tokens for pack in share) for share in dealt_packs(packs, ranks))
 
 
 def studied(shape: str, n_groups: int, *flags: str, threads: int | None = None) -> dict[str, Any]:
@@ -71,8 +69,7 @@ def modelled(options: Any) -> dict[str, dict[int, float]]:
     a_token = few["seconds"] / (CALIBRATION_GROUPS * PROMPTS_OF_A_CONCEPT * TOKENS)
 
     def whole(n_groups: int, ranks: int) -> float:
-        tokens = tokens_of_packs(n_groups, options.pack_tokens)
-        slowest = max(sum(tokens[rank::ranks]) for rank in range(ranks))
+        slowest = slowest_tokens(n_groups, options.pack_tokens, ranks)
         return float(few["start_seconds"] + a_token * slowest)
 
     return {
@@ -111,7 +108,7 @@ def main() -> None:
     if options.quick:
         options.shape, options.groups, options.pack_tokens = "tiny", 16, 200
     is_model = options.devices == 1
-    packs = len(tokens_of_packs(options.groups, options.pack_tokens))
+    packs = len(planned_packs(varied_groups(options.groups), options.pack_tokens))
     rows = []
     for kind, found in (modelled if is_model else measured)(options).items():
         for ranks, taken in found.items():

@@ -5,8 +5,8 @@
 Each study runs in a fresh process, by the command's own way and into a temporary folder:
 attribution, refinement, edits with all controls, tables on disk; not the report. Groups have four
 prompts. Each is run ``--repeats`` times, for how an allocator's pages fall is chance, and medians
-are given. Beside the rows stand how much memory grows from the fewest groups on, and how well a
-line fits the time.
+are given. Beside the rows stand how much memory grows from the fewest groups on, and, of three
+points or more, how well a line fits the time.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from setting import SHAPES, arguments, keep
 from study import run_study, write_encoder, write_prompts
 
 FEW_TOKENS = 12
+POINTS_OF_A_LINE = 3
+"""Through two, any line fits."""
 
 
 def studies(options: Any) -> Iterator[tuple[str, int, int, int | None]]:
@@ -82,7 +84,9 @@ def main() -> None:
         found = measured(options.shape, n_groups, n_tokens, nodes, options.repeats)
         rows.setdefault(varied, []).append(found)
     for varied, points in rows.items():
-        further: dict[str, Any] = {"time_is_a_line": line_fit(points, varied)}
+        further: dict[str, Any] = {}
+        if len(points) >= POINTS_OF_A_LINE:
+            further["time_is_a_line"] = line_fit(points, varied)
         if varied == "groups":
             further["memory_growth"] = {
                 f"{small['groups']} to {large['groups']}": large["peak_mib"] / small["peak_mib"] - 1

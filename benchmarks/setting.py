@@ -11,6 +11,7 @@ import json
 import logging
 import platform
 import statistics
+import subprocess
 import sys
 import time
 import warnings
@@ -108,17 +109,25 @@ def random_prompts(encoder: Encoder, n_prompts: int, n_tokens: int) -> list[Enco
     return encoded_prompts(encoder, groups, n_prompts)
 
 
-def trained_prompts(encoder: Encoder, path: Path | None, n_prompts: int) -> list[EncodedPrompt]:
-    """The first prompts of a JSONL file of groups; of the package's testbed where there is none."""
+def trained_prompts(
+    encoder: Encoder, path: Path | None, n_prompts: int | None = None
+) -> list[EncodedPrompt]:
+    """All or the first prompts of a JSONL file of groups; without one, of the package's testbed."""
     return encoded_prompts(
         encoder, embedded_groups() if path is None else read_jsonl(path), n_prompts
     )
 
 
+def evenly(prompts: list[EncodedPrompt], n_prompts: int) -> list[EncodedPrompt]:
+    """So many of them, evenly spread, for those of a concept stand together."""
+    n_prompts = min(n_prompts, len(prompts))
+    return [prompts[place * len(prompts) // n_prompts] for place in range(n_prompts)]
+
+
 def encoded_prompts(
-    encoder: Encoder, groups: Iterable[PromptGroup], n_prompts: int
+    encoder: Encoder, groups: Iterable[PromptGroup], n_prompts: int | None
 ) -> list[EncodedPrompt]:
-    """The first prompts of groups that the encoder can be asked about."""
+    """The first prompts of groups that the encoder can be asked about; None: all."""
     encoded = encoded_groups(encoder, groups)
     return list(islice((prompt for group in encoded for prompt in group.prompts), n_prompts))
 
@@ -176,10 +185,27 @@ def machine() -> dict[str, Any]:
     }
 
 
+def commit() -> dict[str, str]:
+    """The checkout's commit, by git; nothing where there is none."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": done.stdout.strip()}
+
+
 def keep(
     name: str, cell: str, rows: list[dict[str, Any]], quick: bool, **further: Any
 ) -> dict[str, Any]:
     """Print a cell as JSON, and put it into ``results/NAME.json`` unless it was a quick one.
+
+    With the cell stands the commit that wrote it.
 
     Args:
         name: of the script.
@@ -188,7 +214,7 @@ def keep(
         quick: whether this was a trial.
         further: kept beside the rows.
     """
-    result = {"machine": machine(), "rows": rows, **further}
+    result = {"machine": machine(), **commit(), "rows": rows, **further}
     sys.stdout.write(json.dumps({cell: result}, indent=2) + "\n")
     if not quick:
         path = RESULTS / f"{name}.json"

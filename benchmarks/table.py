@@ -3,7 +3,7 @@
     python benchmarks/table.py
 
 A table stands between ``<!-- NAME -->`` and ``<!-- end -->``; it has a part for each cell of
-``results/NAME.json``.
+``results/NAME.json``, or says which bars the results clear.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import re
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+from bars import bars
 
 from kn_lightning.files import write_whole
 
@@ -56,16 +58,22 @@ def block(path: Path) -> str:
     cells = json.loads(path.read_text(encoding="utf-8"))
     parts = []
     for on, found in groupby(cells.items(), lambda cell: machine(cell[1]["machine"])):
-        parts += [f"\n**{name}**\n\n{table(cell['rows'])}" for name, cell in found]
+        for name, cell in found:
+            commit = f", by {cell['commit']}" if "commit" in cell else ""
+            parts.append(f"\n**{name}**{commit}\n\n{table(cell['rows'])}")
         parts.append(f"\n{on}\n")
     return "".join(parts) + "\n"
 
 
 def rendered(readme: str, results: Path) -> str:
     """The README with its tables as the results are now."""
-    return _BLOCK.sub(
-        lambda found: found[1] + block(results / f"{found[2]}.json") + found[3], readme
-    )
+
+    def made(found: re.Match[str]) -> str:
+        name = found[2]
+        text = f"\n{table(bars(results))}\n" if name == "bars" else block(results / f"{name}.json")
+        return found[1] + text + found[3]
+
+    return _BLOCK.sub(made, readme)
 
 
 if __name__ == "__main__":

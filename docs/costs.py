@@ -34,8 +34,9 @@ def of_studies(by_groups: dict[str, Any]) -> str:
         )
         for row in by_groups["rows"]
     ]
-    line = by_groups["time_is_a_line"]
-    for groups in (10_000, 100_000):
+    line = by_groups.get("time_is_a_line")
+    # Below 0 time has grown faster than the groups, which no line projects.
+    for groups in (10_000, 100_000) if line and line["seconds_at_0"] >= 0 else ():
         minutes = (line["seconds_at_0"] + line["seconds_each"] * groups) / 60
         study = f"embedded, {groups} concepts"
         rows.append((study, f"{minutes:.0f} min", "not projected", "projected"))
@@ -51,11 +52,11 @@ def of_encoders(speed: dict[str, Any]) -> str:
             row["rule"],
             f"{row['seconds_a_prompt']:.3f} s",
             f"{row['times_faster_than_package']:.1f}",
-            "measured",
+            "measured" if row["layers_timed"] == "all" else f"in {row['layers_timed']}",
         )
         for name, part in speed.items()
         for row in part["rows"]
-        if "seconds_a_prompt" in row
+        if "layers_timed" in row
     ]
     times = "times as fast as knowledge-neurons"
     return table(("encoder", "code and rule", "a prompt", times, "how known"), rows)

@@ -2,7 +2,8 @@
 
 A guard against slowing down, where seconds would depend on the machine. The operations of matrix
 products are counted as they run, and held to what was counted when this was written, and to what
-is needed by this formula.
+is needed by this formula. So are all operators that are dispatched and the bytes that they write,
+for work between the products shows in neither.
 
 With T tokens, H wide, I neurons and V words, a row for layer l has its first change behind that
 layer, at the mask. Forward it needs
@@ -29,6 +30,7 @@ from unittest import mock
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 
@@ -55,22 +57,29 @@ known ones in the layer behind a row's own, and the first map of that own layer'
 
 COUNTED = {"adaptive": 464_824_320, "gauss_legendre": 2_379_642_880, "edits": 108_328_960}
 """Operations of the three runs below with torch 2.13."""
+CALLS = {"adaptive": 2_549, "gauss_legendre": 2_564, "edits": 983}
+WRITTEN = {"adaptive": 41_348_221, "gauss_legendre": 230_184_371, "edits": 7_881_483}
+"""Operators dispatched in the same runs, and the bytes of what they gave, but for views."""
 
 
 class Products(TorchDispatchMode):
-    """Counts the operations of matrix products that run within the block.
+    """Counts the operations of matrix products that run within the block, all calls, and bytes.
 
     ``FlopCounterMode`` itself follows modules by hooks that forbid gradients of leaves, and doesn't
     know a CPU's attention.
     """
 
-    total = 0
+    total = calls = written = 0
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
         packet = function._overloadpacket
+        self.calls += 1
+        if not function.is_view:
+            given = (one for one in tree_leaves(result) if isinstance(one, torch.Tensor))
+            self.written += sum(one.numel() * one.element_size() for one in given)
         shapes = [part.shape for part in args if isinstance(part, torch.Tensor)]
         if packet is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
             self.total += sdpa_flop_count(*shapes[:3])
@@ -81,10 +90,10 @@ class Products(TorchDispatchMode):
         return result
 
 
-def counted(run: Callable[[], object]) -> int:
+def counted(run: Callable[[], object]) -> Products:
     with Products() as products:
         run()
-    return products.total
+    return products
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +161,11 @@ def base(gradient: bool) -> int:
 
 
 def assert_cost(name: str, run: Callable[[], object], needed: int) -> None:
-    total = counted(run)
-    assert needed <= total <= OVERHEAD * needed
-    assert total <= SLACK * COUNTED[name]
+    spent = counted(run)
+    assert needed <= spent.total <= OVERHEAD * needed
+    assert spent.total <= SLACK * COUNTED[name]
+    assert spent.calls <= SLACK * CALLS[name]
+    assert spent.written <= SLACK * WRITTEN[name]
 
 
 class Recorded(Climb):
@@ -240,7 +251,7 @@ def test_a_small_budget_costs_no_more_operations(
 ) -> None:
     def cost(row_tokens: int) -> int:
         settings = AttributionSettings(row_tokens=row_tokens)
-        return counted(lambda: attribute_encoded(encoder, prompts, settings))
+        return counted(lambda: attribute_encoded(encoder, prompts, settings)).total
 
     assert cost(20 * TOKENS) == cost(EVERYTHING)
 

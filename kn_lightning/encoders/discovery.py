@@ -2,9 +2,10 @@
 
 A layer is a call of a member of the lists of equal modules that run through the encoder, and its
 neurons are the input of the widest linear map from another width to the hidden size that runs in
-it and is fed from its own position alone, as attention's output is not. A layer that is called
-several times, as ALBERT's, counts as often. Where an architecture differs, its row
-(:data:`~kn_lightning.encoders.rows.ROWS`) names the maps.
+it and is fed from its own position alone, as attention's output is not; where no layer has such a
+map, the block may be as wide as the hidden size, and its second map is the last behind attention's
+output. A layer that is called several times, as ALBERT's, counts as often. Where an architecture
+differs, its row (:data:`~kn_lightning.encoders.rows.ROWS`) names the maps.
 """
 
 from __future__ import annotations
@@ -73,12 +74,15 @@ def discover(
     if row is not None and row.second_map:
         return _named(model, trace, row)
     mixing, candidates = mixing_maps(model, run), []
-    for calls in trace.stacks():
-        projections = [_projection(call, hidden_size, mixing) for call in calls]
-        found = [projection for projection in projections if projection is not None]
-        if len(found) == len(calls):
-            candidates.append((calls, found))
-    if not candidates:
+    for projection_of in (_projection, _square_projection):
+        for calls in trace.stacks():
+            projections = [projection_of(call, hidden_size, mixing) for call in calls]
+            found = [projection for projection in projections if projection is not None]
+            if len(found) == len(calls):
+                candidates.append((calls, found))
+        if candidates:
+            break
+    else:
         seen = [
             f"{name} ({len(stack)} x {type(stack[0]).__name__})"
             for name, stack in model.named_modules()
@@ -108,6 +112,18 @@ def _projection(
     ]
     # The widest, and the last of those: adapters have narrow maps of their own behind the block's.
     return max(reversed(maps), key=lambda module: module.in_features, default=None)
+
+
+def _square_projection(
+    call: ModuleCall, hidden_size: int, mixing: Container[nn.Module]
+) -> nn.Linear | None:
+    """The second map of a block as wide as the hidden size, which is also that of attention's."""
+    maps = [module for module in call.inside if isinstance(module, nn.Linear)]
+    mixed = [place for place, module in enumerate(maps) if module in mixing]
+    behind = maps[mixed[-1] + 1 :] if mixed else []
+    if len(behind) != 2 or (behind[1].in_features, behind[1].out_features) != (hidden_size,) * 2:
+        return None
+    return behind[1]
 
 
 def _size(calls: list[ModuleCall]) -> int:

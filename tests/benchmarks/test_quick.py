@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import runpy
 import shutil
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from kn_lightning.data.study import Pack, planned_packs
 from kn_lightning.schema import EncodedGroup, EncodedPrompt
@@ -33,6 +35,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
             cell, end = decoder.raw_decode(left)
             cells |= cell
             left = left[end:].strip()
+        assert_stored_are_made_now(name, cells)
         return cells
 
     logger = logging.getLogger("lightning.pytorch")
@@ -40,6 +43,54 @@ def quick(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     yield run
     logger.setLevel(level)
     assert kept == {path: path.read_bytes() for path in (BENCHMARKS / "results").glob("*.json")}
+
+
+def kind(cell: str) -> str:
+    """A cell's name without what it was measured on."""
+    trained = re.sub(r"(trained weights), .*", r"\1", cell) if "random" not in cell else cell
+    shapeless = re.sub(r"\b(tiny|embedded|bert-base|bert-large)\b", "SHAPE", trained)
+    return re.sub(r"\d+|CPU|NVIDIA.*", "N", shapeless)
+
+
+def assert_stored_are_made_now(script: str, made: dict[str, Any]) -> None:
+    """Stored cells of the kinds that a script has just made have its columns, and its rules."""
+    path = BENCHMARKS / "results" / f"{script}.json"
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    now = {kind(name): cell["rows"] for name, cell in made.items()}
+    for name, cell in stored.items():
+        rows = now.get(kind(name))
+        if rows is not None:
+            assert [*cell["rows"][0]] == [*rows[0]], name
+            if script == "attribution_speed":
+                assert [row["rule"] for row in cell["rows"]] == [row["rule"] for row in rows], name
+
+
+def test_every_kind_of_stored_speed_is_made_by_a_test_below() -> None:
+    stored = json.loads((BENCHMARKS / "results" / "attribution_speed.json").read_text())
+    kinds = {kind(name) for name in stored}
+    assert kinds <= {
+        "random weights, SHAPE, N tokens",
+        "speed alone, SHAPE, N tokens",
+        "trained weights",
+        "at equal error, trained weights",
+    }
+
+
+def test_a_stored_cell_of_an_older_script_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "results").mkdir()
+    old = {"speed alone, bert-large, 8 tokens": {"rows": [{"rule": "a", "seconds": 1.0}]}}
+    (tmp_path / "results" / "attribution_speed.json").write_text(json.dumps(old))
+    monkeypatch.setattr(sys.modules[__name__], "BENCHMARKS", tmp_path)
+
+    def made(row: dict[str, Any]) -> dict[str, Any]:
+        return {"speed alone, tiny, 12 tokens": {"rows": [row]}}
+
+    assert_stored_are_made_now("attribution_speed", made({"rule": "a", "seconds": 2.0}))
+    for row in ({"rule": "b", "seconds": 1.0}, {"rule": "a", "seconds_a_prompt": 1.0}):
+        with pytest.raises(AssertionError, match="bert-large"):
+            assert_stored_are_made_now("attribution_speed", made(row))
 
 
 def rows_of(cells: dict[str, Any]) -> list[dict[str, Any]]:
@@ -61,7 +112,11 @@ def test_attribution_speed_on_random_weights(quick: Any) -> None:
 def test_attribution_speed_alone_with_the_other_codes_in_some_layers(quick: Any) -> None:
     (cell,) = quick("attribution_speed", "--layers", "2").values()
     assert cell["layers_of_other_codes"] == [0, 2]
-    assert len(rows_of({"": cell})) == 5
+    rows = rows_of({"": cell})
+    some, every = "2 of 3, times 1.5", "all"
+    assert [row["layers_timed"] for row in rows] == [some, some, every, every, every]
+    assert rows[0]["prompts_at_a_time"] == 1
+    assert rows[1]["prompts_at_a_time"] in (1, 8)
     assert max(cell["largest_relative_difference"].values()) <= 1e-5
 
 
@@ -74,6 +129,30 @@ def test_attribution_speed_on_trained_weights(quick: Any) -> None:
     for row in rows_of({"": equal}):
         assert row["captum_error_p95"] <= row["error_p95"]
         assert row["captum_steps"] < row["package_steps"]
+        assert row["captum_seconds_a_prompt"] < row["package_seconds_a_prompt"]
+    assert equal["prompts"] == trained["prompts"]
+
+
+def test_captum_with_several_prompts_of_any_length_gives_their_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from other_codes import captum_scores
+    from setting import random_encoder, random_prompts
+
+    encoder = random_encoder("tiny")
+    prompts = [one for tokens in (8, 12, 6) for one in random_prompts(encoder, 2, tokens)]
+    together = captum_scores(encoder, prompts, 5, [0, 2])
+    alone = torch.cat([captum_scores(encoder, [one], 5, [0, 2]) for one in prompts])
+    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-5 * float(alone.abs().max()))
+
+
+def test_prompts_are_taken_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from setting import evenly
+
+    assert evenly(list("abcdefg"), 3) == ["a", "c", "e"]
+    assert evenly(list("ab"), 3) == ["a", "b"]
 
 
 @pytest.mark.parametrize("rule", ["adaptive", "riemann_right", "gauss_legendre"])
@@ -114,6 +193,16 @@ def test_scaling(quick: Any) -> None:
     assert few["seconds"] > 0
     assert few["peak_mib"] > 100
     assert len(cell["memory_growth"]) == 1
+    assert "time_is_a_line" not in cell  # of two points
+
+
+def test_a_rank_gets_packs_as_a_study_deals_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from rank_scaling import slowest_tokens
+
+    # 40 groups of four prompts of 6 to 12 tokens: 1,420; dealt in turn, the slowest of 4 has 392.
+    assert slowest_tokens(40, 200, 1) == 1420
+    assert slowest_tokens(40, 200, 4) <= 1.02 * 1420 / 4
 
 
 @pytest.mark.slow

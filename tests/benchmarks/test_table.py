@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -62,4 +63,43 @@ def test_a_later_run_replaces_its_cell_alone(
         "b": [{"seconds": 2}],
     }
     assert "threads" in kept["a"]["machine"]
+    head = ["git", "-C", str(BENCHMARKS), "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(head, capture_output=True, text=True, check=False)
+    assert kept["a"].get("commit", "") == found.stdout.strip()
     assert '"seconds": 4' in capsys.readouterr().out
+
+
+def test_a_cell_outside_a_checkout_names_no_commit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import setting
+
+    monkeypatch.setattr(setting, "__file__", str(tmp_path / "setting.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert setting.commit() == {}
+
+
+def test_a_bar_is_judged_by_the_worst_figure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from bars import bars
+
+    assert {row["cleared"] for row in bars(tmp_path)} == {"not measured"}
+
+    def keep(name: str, **cells: object) -> None:
+        (tmp_path / f"{name}.json").write_text(json.dumps(cells))
+
+    keep("matmul_rate", a={"rows": [{"share_of_rate": 0.8}]}, b={"rows": [{"share_of_rate": 0.6}]})
+    keep("whole_run", a={"rows": [{"whole_over_attribution_and_edits": 1.25}]})
+    equal = {"rule": "gauss_legendre, 5 nodes", "times_faster_than_captum": 4.0}
+    other = {"rule": "linspace, 20 nodes", "times_faster_than_captum": 2.0}
+    keep("attribution_speed", a={"rows": [equal, other]})
+    keep("scaling", a={"rows": [], "memory_growth": {"100 to 1000": 0.04, "100 to 3000": 0.2}})
+    found = {row["limit"]: (row["worst"], row["cleared"]) for row in bars(tmp_path)}
+    assert found["at least 0.7"] == (0.6, "missed")
+    assert found["at most 1.25"] == (1.25, "yes")
+    assert found["at most 0.05"] == (0.04, "yes")
+    assert found["at least 3"] == (4.0, "yes")
+    assert found["at least 12"] == (None, "not measured")

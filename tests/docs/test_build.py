@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -67,6 +68,23 @@ def test_costs_say_what_is_measured_and_what_is_projected(built: Path) -> None:
     assert "measured" in text
     assert "projected" in text
     assert "bert-base" in text
+
+
+@pytest.mark.parametrize(("start", "projected"), [(2.0, True), (-2.0, False), (None, False)])
+def test_larger_studies_are_projected_by_a_line_with_a_start_alone(
+    start: float | None, projected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    import costs
+
+    scaling = json.loads((costs.RESULTS / "scaling.json").read_text(encoding="utf-8"))
+    cell = scaling["embedded, by groups"]
+    cell.pop("time_is_a_line", None)
+    if start is not None:
+        cell["time_is_a_line"] = {"seconds_at_0": start, "seconds_each": 0.06}
+    text = costs.of_studies(cell)
+    assert ("embedded, 100000 concepts | 100 min" in text) == projected
+    assert ("100000" in text) == projected
 
 
 def test_a_column_without_a_meaning_ends_the_build(monkeypatch: pytest.MonkeyPatch) -> None:

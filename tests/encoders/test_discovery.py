@@ -7,6 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from kn_lightning import load_encoder
+from kn_lightning.attribution import AttributionSettings, attribute_encoded
+from kn_lightning.core.registry import ATTRIBUTIONS
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.hooked import HookedForward
 from kn_lightning.errors import InputError
@@ -51,11 +54,36 @@ def test_neurons_have_the_width_of_the_block_not_of_the_residual_stream(encoder:
         assert (projection.in_features, projection.out_features) == (NEURONS, HIDDEN)
 
 
-def test_a_block_as_wide_as_the_residual_stream_is_refused_as_it_may_be_attention(
-    make_encoder: Callable,
+AS_WIDE = {"distilbert": {"hidden_dim": HIDDEN}}
+
+
+@pytest.mark.parametrize("architecture", list(PROJECTIONS))
+def test_a_block_as_wide_as_the_residual_stream_is_told_from_attention(
+    architecture: str, make_encoder: Callable, encode: Callable
 ) -> None:
+    wide = AS_WIDE.get(architecture, {"intermediate_size": HIDDEN})
+    encoder = make_encoder(architecture, torch.float64, **wide)
+    expected = [PROJECTIONS[architecture].format(layer) for layer in range(LAYERS)]
+    assert list(encoder.structure.names) == expected
+    assert encoder.structure.n_neurons == encoder.structure.hidden_size == HIDDEN
+    prompts = encode(encoder)[:4]
+    settings = AttributionSettings("gauss_legendre", 4)
+    staged = attribute_encoded(encoder, prompts, settings).scores
+    hooked = ATTRIBUTIONS[settings.attribution](
+        HookedForward(encoder), HookedForward(encoder).base(encoder.batch(prompts), True), settings
+    )
+    assert encoder.traits.staged
+    torch.testing.assert_close(staged, hooked.scores, rtol=1e-6, atol=1e-9)
+
+
+def test_square_blocks_of_other_than_two_maps_are_refused() -> None:
+    """With three maps behind attention's nobody knows which are the block's."""
+    model, tokenizer = tiny_model("bert", intermediate_size=HIDDEN)
+    for layer in model.bert.encoder.layer:
+        own = layer.output.dense
+        layer.output.dense = torch.nn.Sequential(own, torch.nn.Linear(HIDDEN, HIDDEN))
     with pytest.raises(InputError, match=f"hidden size {HIDDEN}"):
-        make_encoder("bert", intermediate_size=HIDDEN)
+        load_encoder(model, tokenizer)
 
 
 @pytest.mark.parametrize("layers", [1, 12])

@@ -144,11 +144,10 @@ def tiny_model(
             config = transformers.DistilBertConfig(
                 vocab_size=len(tokenizer),
                 dim=HIDDEN,
-                hidden_dim=NEURONS,
                 n_layers=LAYERS,
                 n_heads=HEADS,
                 max_position_embeddings=POSITIONS,
-                **{"initializer_range": 0.4} | settings,
+                **{"hidden_dim": NEURONS, "initializer_range": 0.4} | settings,
             )
             model = transformers.DistilBertForMaskedLM(config)
         elif architecture == "modernbert":

@@ -1,11 +1,12 @@
-"""Parts of a run folder against its study's plan: every prompt once, and nothing besides."""
+"""What lies in a run folder against its study's plan and against what was written there."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,10 +17,30 @@ RECORD = "pack.json"
 """File of a part: ``seconds`` by stage, and ``sha256`` of its other files by name."""
 
 
+DIGESTS = "sha256"
+"""Key of ``environment.json``: the SHA-256 of each table of a finished run, by file."""
+
+
 def digest(path: Path) -> str:
     """Of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_tables(folder: Path, environment: Mapping[str, Any], name: str) -> None:
+    """Raise InputError where a file is not as it was written.
+
+    Args:
+        folder: a finished run.
+        environment: its ``environment.json``; of runs from before it had digests nothing is said.
+        name: what a user calls the folder.
+    """
+    for file, sha256 in environment.get(DIGESTS, {}).items():
+        path = folder / file
+        if not path.is_file() or digest(path) != sha256:
+            raise InputError(
+                f"{name}/{file} is not as the run wrote it; delete it, then run the same command"
+            )
 
 
 def check_parts(parts: Path, plan: Sequence[Sequence[str]]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from kn_lightning.census import check_tables
 from kn_lightning.errors import InputError
 from kn_lightning.formation_tables import RECORD as FORMATION
 from kn_lightning.remote_place import RemotePlace, place_of
@@ -41,7 +42,7 @@ class RemoteFolder(RunFolder):
         """Bring a finished run, or a formation study, here; it is there as long as this object.
 
         Raises:
-            InputError: it is not finished.
+            InputError: it is not finished, or a table is not as it was written.
         """
         names = self._names()
         if FORMATION not in names and not self.is_complete:
@@ -50,6 +51,8 @@ class RemoteFolder(RunFolder):
                 f" `python analyze.py --run_dir {self.name}` and the settings it began with"
             )
         self.place.fetch(*sorted(n for n in names if n.endswith((".parquet", ".json", ".yaml"))))
+        if ENVIRONMENT in names:
+            check_tables(self.path, self.environment(), self.name)
         return self.path
 
     def publish(self, *names: str) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from kn_lightning.census import check_parts
+from kn_lightning.census import DIGESTS, check_parts, check_tables, digest
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
 from kn_lightning.keys import with_keys
@@ -119,7 +119,7 @@ class RunFolder:
         for left in self.parts.glob("*.tmp"):  # of ranks that were killed
             shutil.rmtree(left)
         write_whole(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-        self._write_table("skipped", [skipped])
+        move_whole(self._write_table("skipped", [skipped]), self.path / SKIPPED)
 
     def _remove_run(self) -> None:
         """Empty the folder, or raise InputError where it holds what no run has written."""
@@ -162,12 +162,14 @@ class RunFolder:
             )
 
     def check(self, plan: Sequence[Sequence[str]]) -> None:
-        """Raise InputError where a part is torn, or is not of this study.
+        """Raise InputError where a part or table is not as it was written, or not of this study.
 
         Args:
             plan: of each pack, the ids of its prompts in order.
         """
-        if not self.is_complete:
+        if self.is_complete:
+            check_tables(self.path, self.environment(), self.name)
+        else:
             check_parts(self.parts, plan)
 
     def write_environment(self, environment: dict[str, Any]) -> None:
@@ -210,12 +212,23 @@ class RunFolder:
                 " run the same command again, without a limit on batches"
             )
         parts = [self.parts / f"{number:06d}" for number in range(n_packs)]
-        self.write_environment({**self.environment(), "seconds": seconds_of(parts)})
+        files = {SKIPPED: self.path / SKIPPED}
         for name in self._tables():
             tables: Iterator[pa.Table] = (pq.read_table(part / f"{name}.parquet") for part in parts)
             if name == "values":
                 tables = with_keys(tables, parts, (self._identity() or {})[ASKED_BY[name]])
-            self._write_table(name, tables)
+            files[f"{name}.parquet"] = self._write_table(name, tables)
+        # Before they are in place: with all of them there the run is complete, and is checked.
+        self.write_environment(
+            {
+                **self.environment(),
+                "seconds": seconds_of(parts),
+                DIGESTS: {name: digest(file) for name, file in files.items()},
+            }
+        )
+        del files[SKIPPED]
+        for name, file in files.items():
+            move_whole(file, self.path / name)
         shutil.rmtree(self.parts)
         self.stop_file.unlink(missing_ok=True)
 
@@ -224,7 +237,8 @@ class RunFolder:
         asked = self._identity() or {}
         return *TABLES, *(name for name, setting in ASKED_BY.items() if asked.get(setting))
 
-    def _write_table(self, name: str, parts: Any) -> None:
+    def _write_table(self, name: str, parts: Any) -> Path:
+        """All parts of a table in one file, under its temporary name."""
         temporary = self.path / f"{name}.parquet.tmp"
         writer: pq.ParquetWriter | None = None
         try:
@@ -234,7 +248,7 @@ class RunFolder:
         finally:
             if writer is not None:
                 writer.close()
-        move_whole(temporary, self.path / f"{name}.parquet")
+        return temporary
 
     def _identity(self) -> dict[str, Any] | None:
         if not (self.path / ENVIRONMENT).is_file():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,17 @@ import pyarrow.parquet as pq
 from kn_lightning.errors import InputError
 
 RECORD = "pack.json"
-"""File of a part: ``seconds`` by stage, and ``sha256`` of its other files by name."""
+"""File of a part: ``seconds`` by stage, ``sha256`` of its other files by name, and of its scores
+``scores``, where they are kept."""
 
 
 DIGESTS = "sha256"
 """Key of ``environment.json``: the SHA-256 of each table of a finished run, by file."""
+
+
+def scores_file(number: int) -> str:
+    """Of a pack, in the run folder."""
+    return f"scores/{number:06d}.safetensors"
 
 
 def digest(path: Path) -> str:
@@ -43,22 +49,27 @@ def check_tables(folder: Path, environment: Mapping[str, Any], name: str) -> Non
             )
 
 
-def check_parts(parts: Path, plan: Sequence[Sequence[str]]) -> None:
+def check_parts(
+    parts: Path, plan: Sequence[Sequence[str]], scores: Callable[[int], str | None]
+) -> None:
     """Raise InputError unless all that lies there was written there for this plan, and is whole.
 
     Args:
         parts: folder with one folder a pack, by its number.
         plan: of each pack, the ids of its prompts in order.
+        scores: the SHA-256 of the scores of a pack, by its number; None where there are none.
     """
     for part in sorted(parts.iterdir()):
         known = part.name.isdigit() and part.is_dir() and int(part.name) < len(plan)
-        fault = _fault(part, plan[int(part.name)]) if known else "is none of this study's"
+        fault = _fault(part, plan[int(part.name)], scores) if known else "is none of this study's"
         if fault is not None:
             remedy = "delete it to have that pack computed again" if known else "move it elsewhere"
             raise InputError(f"{part} {fault}; {remedy}, then run the same command")
 
 
-def _fault(part: Path, prompt_ids: Sequence[str]) -> str | None:
+def _fault(
+    part: Path, prompt_ids: Sequence[str], scores: Callable[[int], str | None]
+) -> str | None:
     try:
         record = json.loads((part / RECORD).read_text(encoding="utf-8"))
         there = {file.name: digest(file) for file in part.iterdir() if file.name != RECORD}
@@ -67,6 +78,10 @@ def _fault(part: Path, prompt_ids: Sequence[str]) -> str | None:
                 {name for name, _ in there.items() ^ record["sha256"].items()},
             )
             return f"is torn: {', '.join(names)} is not as it was written"
+        number = int(part.name)
+        if "scores" in record and (kept := scores(number)) != record["scores"]:
+            said = "missing" if kept is None else "not as they were written"
+            return f"is torn: its scores, {scores_file(number)}, are {said}"
         found = pq.read_table(part / "prompts.parquet", columns=["prompt_id", "concept"])
         if found["prompt_id"].to_pylist() != list(prompt_ids):
             return "holds other prompts than this study has there"

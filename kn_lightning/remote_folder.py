@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tarfile
@@ -10,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kn_lightning.census import check_tables
+from kn_lightning.census import check_tables, scores_file
 from kn_lightning.errors import InputError
 from kn_lightning.formation_tables import RECORD as FORMATION
 from kn_lightning.remote_place import RemotePlace, place_of
@@ -99,19 +100,28 @@ class RemoteFolder(RunFolder):
         return frozenset(int(name) for name in parts if name.isdigit())
 
     def write_part(
-        self, number: int, tables: dict[str, pa.Table], seconds: dict[str, float]
+        self,
+        number: int,
+        tables: dict[str, pa.Table],
+        seconds: dict[str, float],
+        scores: bytes | None = None,
     ) -> None:
         """As into a local folder."""
         self.parts.mkdir(exist_ok=True)
-        super().write_part(number, tables, seconds)
+        super().write_part(number, tables, seconds, scores)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
             tar.add(self.parts / f"{number:06d}", arcname=f"{number:06d}")
         self.place.write(f"parts/{number:06d}{_TAR}", packed.getvalue())
 
-    def write_scores(self, number: int, content: bytes) -> None:
-        """As into a local folder, but there alone."""
-        self.place.write(f"scores/{number:06d}.safetensors", content)
+    def _write_scores(self, name: str, content: bytes) -> None:
+        self.place.write(name, content)
+
+    def _scores_sha256(self, number: int) -> str | None:
+        name = scores_file(number)
+        if Path(name).name not in self.place.names("scores"):
+            return None
+        return hashlib.sha256(self.place.read(name)).hexdigest()
 
     def close(self, n_packs: int) -> None:
         """As of a local folder; the parts there go last."""

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from kn_lightning.census import DIGESTS, check_parts, check_tables, digest
+from kn_lightning.census import DIGESTS, check_parts, check_tables, digest, scores_file
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
 from kn_lightning.keys import with_keys
@@ -170,7 +170,7 @@ class RunFolder:
         if self.is_complete:
             check_tables(self.path, self.environment(), self.name)
         else:
-            check_parts(self.parts, plan)
+            check_parts(self.parts, plan, self._scores_sha256)
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Replace ``environment.json``."""
@@ -189,14 +189,30 @@ class RunFolder:
         return finished(self.parts)
 
     def write_part(
-        self, number: int, tables: dict[str, pa.Table], seconds: dict[str, float]
+        self,
+        number: int,
+        tables: dict[str, pa.Table],
+        seconds: dict[str, float],
+        scores: bytes | None = None,
     ) -> None:
-        """Put one pack's tables, and the time it took by stage, on disk: all of it, or nothing."""
-        write_part(self.parts, number, tables, seconds)
+        """Put one pack's tables, and the time it took by stage, on disk: all of it, or nothing.
 
-    def write_scores(self, number: int, content: bytes) -> None:
-        """Put all scores of one pack on disk."""
-        write_whole(self.path / "scores" / f"{number:06d}.safetensors", content)
+        Args:
+            number: of the pack.
+            tables: its rows, by name.
+            seconds: that it took, by stage.
+            scores: all of its scores, where they are kept; they are on disk before the rest.
+        """
+        if scores is not None:
+            self._write_scores(scores_file(number), scores)
+        write_part(self.parts, number, tables, seconds, scores)
+
+    def _write_scores(self, name: str, content: bytes) -> None:
+        write_whole(self.path / name, content)
+
+    def _scores_sha256(self, number: int) -> str | None:
+        path = self.path / scores_file(number)
+        return digest(path) if path.is_file() else None
 
     def close(self, n_packs: int) -> None:
         """Join the parts to the tables, add up their seconds, and remove them.

@@ -18,7 +18,14 @@ from kn_lightning.schema import SKIPPED_TABLE
 PLAN = [["kitten/0", "kitten/1"], ["puppy/0"]]
 
 
-def write(folder: RunFolder, number: int, ids: list[str], coarse: str, concept: str) -> None:
+def write(
+    folder: RunFolder,
+    number: int,
+    ids: list[str],
+    coarse: str,
+    concept: str,
+    scores: bytes | None = None,
+) -> None:
     """A part with one row of coarse neurons, and one of knowledge neurons."""
     tables = {
         "prompts": pa.table({"prompt_id": ids, "concept": [i.split("/")[0] for i in ids]}),
@@ -27,7 +34,7 @@ def write(folder: RunFolder, number: int, ids: list[str], coarse: str, concept: 
         # Of another pack's prompt: that is no fault.
         "edits": pa.table({"concept": ["wool"], "prompt_id": ["wool/0"], "prompt_kind": ["other"]}),
     }
-    folder.write_part(number, tables, {"total": 1.0})
+    folder.write_part(number, tables, {"total": 1.0}, scores)
 
 
 @pytest.fixture
@@ -104,6 +111,28 @@ def test_part_that_is_not_as_it_was_written_is_named_with_the_remedy(
     assert str(caught.value).startswith(f"{part} ")
     assert said in str(caught.value)
     assert "delete it" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "are missing"), (b"torn", "are not as they were written")]
+)
+def test_scores_that_are_not_as_they_were_written_are_named_with_the_remedy(
+    folder: RunFolder, content: bytes | None, said: str
+) -> None:
+    shutil.rmtree(folder.parts / "000001")
+    write(folder, 1, PLAN[1], "puppy/0", "puppy", b"scores")
+    scores = folder.path / "scores" / "000001.safetensors"
+    assert scores.read_bytes() == b"scores"
+    folder.check(PLAN)
+    scores.unlink()
+    if content is not None:
+        scores.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        folder.check(PLAN)
+    assert str(caught.value) == (
+        f"{folder.parts / '000001'} is torn: its scores, scores/000001.safetensors, {said};"
+        " delete it to have that pack computed again, then run the same command"
+    )
 
 
 @pytest.mark.parametrize("name", ["000002", "photos", "000000.old"])

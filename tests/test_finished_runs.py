@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from callbacks.commands import Finished, analyze, command, no_report, table
+from safetensors.torch import load_file
 from test_stopping import STUDY
 
 from kn_lightning.census import DIGESTS
@@ -74,6 +75,27 @@ def test_remedy_gives_the_same_run_again(run: Path, finished: Path) -> None:
         file = f"{name}.parquet"
         assert (run / file).read_bytes() == (finished / file).read_bytes(), name
     assert again(run).code == 0
+
+
+def test_stopped_run_without_one_of_its_scores_computes_that_pack_again(
+    tmp_path: Path, finished: Path
+) -> None:
+    run, flags = tmp_path / "run", (*STUDY, "--write.scores", "true")
+    with no_report():
+        stopped = command(
+            "analyze.py", *flags, "--run_dir", run, "--trainer.limit_predict_batches", 2
+        )
+        assert stopped.code == 2
+        (run / "scores" / "000001.safetensors").write_bytes(b"torn")
+        refused = command("analyze.py", *flags, "--run_dir", run)
+    assert refused.code == 2
+    assert f"{run}/parts/000001 is torn: its scores" in refused.err
+    shutil.rmtree(run / "parts" / "000001")
+    analyze(run, *flags)
+    scores = [load_file(run / "scores" / f"{number:06d}.safetensors") for number in range(4)]
+    assert sum(map(len, scores)) == 4
+    for name in TABLES:
+        assert table(run, name) == table(finished, name), name
 
 
 def test_run_from_before_there_were_digests_is_read_as_it_is(run: Path) -> None:

@@ -74,14 +74,16 @@ class WriteCallback(Callback):
         assert isinstance(outputs, Outcome)
         assert isinstance(pl_module, MaskedLanguageModel)
         number = outputs.pack.number
+        kept: bytes | None = None
         if self.scores:
             scores = outputs.attribution.scores
             named = {g.concept: scores[place].contiguous() for g, place in outputs.groups()}
-            self.folder.write_scores(number, save(named))
+            kept = save(named)
         now = time.perf_counter()
         seconds = {"total": now - self._mark, **outputs.seconds}
         self._mark = now
-        self.folder.write_part(number, outcome_tables(outputs, pl_module.encoder), seconds)
+        tables = outcome_tables(outputs, pl_module.encoder)
+        self.folder.write_part(number, tables, seconds, kept)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Rank 0 counts the parts and joins them when all ranks are done.

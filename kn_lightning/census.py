@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ RECORD = "pack.json"
 
 DIGESTS = "sha256"
 """Key of ``environment.json``: the SHA-256 of each table of a finished run, by file."""
+
+
+_TEMPORARY = re.compile(r"\d{6,}\.\d+\.tmp", re.ASCII)
 
 
 def scores_file(number: int) -> str:
@@ -49,6 +54,50 @@ def check_tables(folder: Path, environment: Mapping[str, Any], name: str) -> Non
             )
 
 
+def part_number(name: str) -> int | None:
+    """Of the pack whose part has that very name."""
+    number = int(name) if name.isascii() and name.isdigit() else -1
+    return number if part_name(number) == name else None
+
+
+def part_name(number: int) -> str:
+    """Of a pack's folder, below that of all parts."""
+    return f"{number:06d}"
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether that is a part on its way, or what a process that was killed has left of one."""
+    return _TEMPORARY.fullmatch(path.name) is not None and path.is_dir()
+
+
+def check_names(parts: Path, n_packs: float = math.inf) -> None:
+    """Raise InputError where something lies there that is no part, nor on its way to be one.
+
+    Args:
+        parts: folder with one folder a pack.
+        n_packs: of the study.
+    """
+    foreign = [
+        path.name
+        for path in sorted(parts.iterdir())
+        if not (is_temporary(path) or (_at(path) < n_packs and path.is_dir()))
+    ]
+    if foreign:
+        raise not_of_the_study(parts / ", ".join(foreign))
+
+
+def _at(part: Path) -> float:
+    number = part_number(part.name)
+    return math.inf if number is None else number
+
+
+def not_of_the_study(what: str | Path) -> InputError:
+    """What is said of a strange entry among a study's parts."""
+    return InputError(
+        f"{what} is none of this study's; move it elsewhere, then run the same command"
+    )
+
+
 def check_parts(
     parts: Path, plan: Sequence[Sequence[str]], scores: Callable[[int], str | None]
 ) -> None:
@@ -59,12 +108,15 @@ def check_parts(
         plan: of each pack, the ids of its prompts in order.
         scores: the SHA-256 of the scores of a pack, by its number; None where there are none.
     """
+    check_names(parts, len(plan))
     for part in sorted(parts.iterdir()):
-        known = part.name.isdigit() and part.is_dir() and int(part.name) < len(plan)
-        fault = _fault(part, plan[int(part.name)], scores) if known else "is none of this study's"
+        number = part_number(part.name)
+        fault = None if number is None else _fault(part, plan[number], scores)
         if fault is not None:
-            remedy = "delete it to have that pack computed again" if known else "move it elsewhere"
-            raise InputError(f"{part} {fault}; {remedy}, then run the same command")
+            raise InputError(
+                f"{part} {fault}; delete it to have that pack computed again, then run the same"
+                " command"
+            )
 
 
 def _fault(

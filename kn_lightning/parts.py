@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kn_lightning.census import RECORD, digest
+from kn_lightning.census import RECORD, digest, part_name, part_number
 from kn_lightning.files import move_whole
 
 
@@ -34,7 +34,8 @@ def write_part(
         seconds: that it took, by stage.
         scores: its file of scores, which lies elsewhere.
     """
-    temporary = parts / f"{number:06d}.{os.getpid()}.tmp"
+    part = parts / part_name(number)
+    temporary = part.with_name(f"{part.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed with the same id
     temporary.mkdir()
     for name, table in tables.items():
@@ -46,7 +47,6 @@ def write_part(
     if scores is not None:
         record["scores"] = hashlib.sha256(scores).hexdigest()
     (temporary / RECORD).write_text(json.dumps(record), encoding="utf-8")
-    part = parts / f"{number:06d}"
     try:
         move_whole(temporary, part)
     except OSError:
@@ -60,7 +60,8 @@ def finished(parts: Path) -> frozenset[int]:
     """Numbers of the packs that are there."""
     if not parts.is_dir():
         return frozenset()
-    return frozenset(int(part.name) for part in parts.iterdir() if part.name.isdigit())
+    numbers = (part_number(part.name) for part in parts.iterdir())
+    return frozenset(number for number in numbers if number is not None)
 
 
 def seconds_of(parts: Sequence[Path]) -> dict[str, float]:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from kn_lightning.census import check_tables, scores_file
+from kn_lightning.census import check_tables, not_of_the_study, part_name, part_number, scores_file
 from kn_lightning.errors import InputError
 from kn_lightning.formation_tables import RECORD as FORMATION
 from kn_lightning.remote_place import RemotePlace, place_of
 from kn_lightning.run_folder import CONFIG, ENVIRONMENT, RUN_ID, SKIPPED, RunFolder
 
 _TAR = ".tar"
+_TEMPORARY = re.compile(r"\.\d{6,}\.tar\.\d+\.tmp", re.ASCII)
+
+
+def _number(name: str) -> int | None:
+    """Of the pack whose part at an address has that very name."""
+    return part_number(name.removesuffix(_TAR)) if name.endswith(_TAR) else None
 
 
 def run_folder(name: str | Path) -> RunFolder:
@@ -72,32 +78,33 @@ class RemoteFolder(RunFolder):
         super().open(config, environment, skipped, identity, overwrite)
         if self.is_complete:
             self.fetch()
+            self._part_names()
             self._remove("parts")
             return
-        for left in self.place.names("parts"):  # of ranks that were killed
-            if left.endswith(".tmp"):
-                self._remove(f"parts/{left}")
+        for left in filter(_TEMPORARY.fullmatch, self.place.names("parts")):
+            self._remove(f"parts/{left}")  # of ranks that were killed
         self.publish(ENVIRONMENT, CONFIG, SKIPPED)
 
     def check(self, plan: Any) -> None:
         """As of a local folder, of all parts that lie there."""
         if not self.is_complete:
-            for name in sorted(self.place.names("parts")):
-                number, suffix = os.path.splitext(name)
-                if suffix != _TAR or not number.isdigit():
-                    raise InputError(
-                        f"{self.name}/parts/{name} is none of this study's; move it elsewhere,"
-                        " then run the same command"
-                    )
-                if not (self.parts / number).is_dir():
-                    self._fetch_part(number)
+            for name in self._part_names():
+                if not (self.parts / name).is_dir():
+                    self._fetch_part(name)
         super().check(plan)
 
     def finished_packs(self) -> frozenset[int]:
         """Numbers of the packs that lie there."""
-        names = self.place.names("parts")
-        parts = {name.removesuffix(_TAR) for name in names if name.endswith(_TAR)}
-        return frozenset(int(name) for name in parts if name.isdigit())
+        numbers = map(_number, self.place.names("parts"))
+        return frozenset(number for number in numbers if number is not None)
+
+    def _part_names(self) -> list[str]:
+        """Of all parts there; raises InputError where something else is."""
+        names = {name: _number(name) for name in self.place.names("parts")}
+        foreign = sorted(n for n in names if names[n] is None and not _TEMPORARY.fullmatch(n))
+        if foreign:
+            raise not_of_the_study(f"{self.name}/parts/{', '.join(foreign)}")
+        return sorted(part_name(number) for number in names.values() if number is not None)
 
     def write_part(
         self,
@@ -111,8 +118,8 @@ class RemoteFolder(RunFolder):
         super().write_part(number, tables, seconds, scores)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
-            tar.add(self.parts / f"{number:06d}", arcname=f"{number:06d}")
-        self.place.write(f"parts/{number:06d}{_TAR}", packed.getvalue())
+            tar.add(self.parts / part_name(number), arcname=part_name(number))
+        self.place.write(f"parts/{part_name(number)}{_TAR}", packed.getvalue())
 
     def _write_scores(self, name: str, content: bytes) -> None:
         self.place.write(name, content)

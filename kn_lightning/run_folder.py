@@ -18,7 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from kn_lightning.census import DIGESTS, check_parts, check_tables, digest, scores_file
+from kn_lightning.census import (
+    DIGESTS,
+    check_names,
+    check_parts,
+    check_tables,
+    digest,
+    is_temporary,
+    part_name,
+    scores_file,
+)
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
 from kn_lightning.keys import with_keys
@@ -111,12 +120,19 @@ class RunFolder:
                     " Give another --run_dir, the settings of that study to go on with it, or"
                     " --overwrite true to lose it"
                 )
+        if self.stop_file.is_dir():
+            raise InputError(
+                f"{self.stop_file} is a folder, and none of a run's; move it elsewhere, then run"
+                " the same command"
+            )
         self.stop_file.unlink(missing_ok=True)
         if self.is_complete:
-            shutil.rmtree(self.parts, ignore_errors=True)  # of a run that was cut off while closing
+            if self.parts.is_dir():  # of a run that was cut off while closing
+                check_names(self.parts)
+                shutil.rmtree(self.parts, ignore_errors=True)
             return
         self.parts.mkdir(exist_ok=True)
-        for left in self.parts.glob("*.tmp"):  # of ranks that were killed
+        for left in filter(is_temporary, self.parts.iterdir()):  # of ranks that were killed
             shutil.rmtree(left)
         write_whole(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         move_whole(self._write_table("skipped", [skipped]), self.path / SKIPPED)
@@ -227,7 +243,7 @@ class RunFolder:
                 f"run_dir {self.name}: {len(missing)} of {n_packs} packs are not computed yet;"
                 " run the same command again, without a limit on batches"
             )
-        parts = [self.parts / f"{number:06d}" for number in range(n_packs)]
+        parts = [self.parts / part_name(number) for number in range(n_packs)]
         files = {SKIPPED: self.path / SKIPPED}
         for name in self._tables():
             tables: Iterator[pa.Table] = (pq.read_table(part / f"{name}.parquet") for part in parts)

@@ -227,6 +227,12 @@ def test_foreign_files_are_reported_and_left(store: Any) -> None:
     store.rm("/bucket/run/notes.txt")
     folder = opened()
     store.pipe_file("/bucket/run/parts/notes.txt", b"mine")
+    for name in ("0.tar", "²", "²²²²²².tar", ".000000.tar.tmp"):
+        store.pipe_file(f"/bucket/run/parts/{name}", b"mine")
+        assert opened().finished_packs() == frozenset()
+        with pytest.raises(InputError, match=rf"parts/.*{name}.* is none of this study's"):
+            folder.check([["0"]])
+        store.rm(f"/bucket/run/parts/{name}")
     with pytest.raises(InputError, match=r"parts/notes.txt is none of this study's"):
         folder.check([["0"]])
     store.pipe_file("/bucket/run/notes.txt", b"mine")

@@ -28,6 +28,7 @@ from kn_lightning.census import (
     part_name,
     scores_file,
 )
+from kn_lightning.claim import HOLDER, LOCK, RunLock, check_same
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
 from kn_lightning.keys import with_keys
@@ -60,6 +61,7 @@ class RunFolder:
         self.parts = path / "parts"
         self.stop_file = path / "stop"
         """Where a signal to one rank is noted for all."""
+        self._lock = RunLock(path)
 
     @property
     def is_complete(self) -> bool:
@@ -96,30 +98,18 @@ class RunFolder:
             overwrite: whether to remove what a run has written there, of whichever study.
 
         Raises:
-            InputError: the folder holds another study, or something that is no run.
+            InputError: the folder holds another study, or something that is no run, or another
+                process writes there.
         """
-        known = self._identity()
-        if known is not None and overwrite:
+        if overwrite and self._identity() is not None:
+            self._claim()
             self._remove_run()
-            known = None
-        if known is None:
-            self._check_free()
+        self._admits(identity)
+        self._claim()
+        # Once more: until now another process could begin a run there.
+        if not self._admits(identity):
             # First: a folder with an environment holds a run, and knows which.
             self.write_environment({**environment, "identity": identity})
-        else:
-            differing = sorted(
-                key for key in {*known, *identity} if known.get(key) != identity.get(key)
-            )
-            if differing:
-                changes = ", ".join(
-                    f"{key} ({known.get(key)!r} there, {identity.get(key)!r} now)"
-                    for key in differing
-                )
-                raise InputError(
-                    f"run_dir {self.name} holds another study; it differs in {changes}."
-                    " Give another --run_dir, the settings of that study to go on with it, or"
-                    " --overwrite true to lose it"
-                )
         if self.stop_file.is_dir():
             raise InputError(
                 f"{self.stop_file} is a folder, and none of a run's; move it elsewhere, then run"
@@ -137,6 +127,23 @@ class RunFolder:
         write_whole(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         move_whole(self._write_table("skipped", [skipped]), self.path / SKIPPED)
 
+    def _admits(self, identity: dict[str, Any]) -> bool:
+        """Whether a run of that study is there; raises InputError where anything else is."""
+        known = self._identity()
+        if known is None:
+            self._check_free()
+        else:
+            check_same(self.name, known, identity)
+        return known is not None
+
+    def _claim(self) -> None:
+        """Keep other processes out until :meth:`release`, or the end of this one."""
+        self._lock.acquire(self.name)
+
+    def release(self) -> None:
+        """Let other processes in."""
+        self._lock.release()
+
     def _remove_run(self) -> None:
         """Empty the folder, or raise InputError where it holds what no run has written."""
         names = sorted(self._names())
@@ -151,7 +158,8 @@ class RunFolder:
 
     def _names(self) -> set[str]:
         """Of what lies in the folder."""
-        return {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        names = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        return names - {LOCK, HOLDER}
 
     def _remove(self, name: str) -> None:
         entry = self.path / name
@@ -263,6 +271,7 @@ class RunFolder:
             move_whole(file, self.path / name)
         shutil.rmtree(self.parts)
         self.stop_file.unlink(missing_ok=True)
+        self.release()
 
     def _tables(self) -> tuple[str, ...]:
         """Names of the tables that grow with this study."""

@@ -94,18 +94,22 @@ class WriteCallback(Callback):
             return
         trainer.strategy.barrier()
         self.signals.restore()  # to join them can be begun again at any point
-        if not trainer.is_global_zero or self.folder.is_complete:
+        if not trainer.is_global_zero:
             return
         plan = _plan(trainer.datamodule.study.packs)  # type: ignore[attr-defined]
-        if self.signals.asked is None or len(self.folder.finished_packs()) == len(plan):
+        if not self.folder.is_complete and (
+            self.signals.asked is None or len(self.folder.finished_packs()) == len(plan)
+        ):
             self.folder.check(plan)
             self.folder.close(len(plan))
+        self.folder.release()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Signals do what they did before."""
+        """Signals do what they did before, and another command may go on."""
         self.signals.restore()
+        self.folder.release()
 
     def end_if_stopped(self) -> None:
         """Raise Stopped where a signal has ended the study before it was done."""

@@ -35,6 +35,7 @@ STAGES = {
     "moving a pack": ("kn_lightning.parts", "move_whole", 2),
     "counting": ("kn_lightning.run_folder", "RunFolder.close", 0),
     "joining": ("kn_lightning.run_folder", "RunFolder._write_table", 3),
+    "moving a table": ("kn_lightning.run_folder", "move_whole", 3),
     "removing parts": ("kn_lightning.run_folder", "shutil.rmtree", -1),
 }
 """Where a process kills itself: a module, its function, and how many calls go well before."""

@@ -1,11 +1,14 @@
-"""Parts of a run folder against its study's plan: every prompt once, and nothing besides."""
+"""What lies in a run folder against its study's plan and against what was written there."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +16,20 @@ import pyarrow.parquet as pq
 from kn_lightning.errors import InputError
 
 RECORD = "pack.json"
-"""File of a part: ``seconds`` by stage, and ``sha256`` of its other files by name."""
+"""File of a part: ``seconds`` by stage, ``sha256`` of its other files by name, and of its scores
+``scores``, where they are kept."""
+
+
+DIGESTS = "sha256"
+"""Key of ``environment.json``: the SHA-256 of each table of a finished run, by file."""
+
+
+_TEMPORARY = re.compile(r"\d{6,}\.\d+\.tmp", re.ASCII)
+
+
+def scores_file(number: int) -> str:
+    """Of a pack, in the run folder."""
+    return f"scores/{number:06d}.safetensors"
 
 
 def digest(path: Path) -> str:
@@ -22,22 +38,90 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_parts(parts: Path, plan: Sequence[Sequence[str]]) -> None:
+def check_tables(folder: Path, environment: Mapping[str, Any], name: str) -> None:
+    """Raise InputError where a file is not as it was written.
+
+    Args:
+        folder: a finished run.
+        environment: its ``environment.json``; of runs from before it had digests nothing is said.
+        name: what a user calls the folder.
+    """
+    for file, sha256 in environment.get(DIGESTS, {}).items():
+        path = folder / file
+        if not path.is_file() or digest(path) != sha256:
+            raise InputError(
+                f"{name}/{file} is not as the run wrote it; delete it, then run the same command"
+            )
+
+
+def part_number(name: str) -> int | None:
+    """Of the pack whose part has that very name."""
+    number = int(name) if name.isascii() and name.isdigit() else -1
+    return number if part_name(number) == name else None
+
+
+def part_name(number: int) -> str:
+    """Of a pack's folder, below that of all parts."""
+    return f"{number:06d}"
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether that is a part on its way, or what a process that was killed has left of one."""
+    return _TEMPORARY.fullmatch(path.name) is not None and path.is_dir()
+
+
+def check_names(parts: Path, n_packs: float = math.inf) -> None:
+    """Raise InputError where something lies there that is no part, nor on its way to be one.
+
+    Args:
+        parts: folder with one folder a pack.
+        n_packs: of the study.
+    """
+    foreign = [
+        path.name
+        for path in sorted(parts.iterdir())
+        if not (is_temporary(path) or (_at(path) < n_packs and path.is_dir()))
+    ]
+    if foreign:
+        raise not_of_the_study(parts / ", ".join(foreign))
+
+
+def _at(part: Path) -> float:
+    number = part_number(part.name)
+    return math.inf if number is None else number
+
+
+def not_of_the_study(what: str | Path) -> InputError:
+    """What is said of a strange entry among a study's parts."""
+    return InputError(
+        f"{what} is none of this study's; move it elsewhere, then run the same command"
+    )
+
+
+def check_parts(
+    parts: Path, plan: Sequence[Sequence[str]], scores: Callable[[int], str | None]
+) -> None:
     """Raise InputError unless all that lies there was written there for this plan, and is whole.
 
     Args:
         parts: folder with one folder a pack, by its number.
         plan: of each pack, the ids of its prompts in order.
+        scores: the SHA-256 of the scores of a pack, by its number; None where there are none.
     """
+    check_names(parts, len(plan))
     for part in sorted(parts.iterdir()):
-        known = part.name.isdigit() and part.is_dir() and int(part.name) < len(plan)
-        fault = _fault(part, plan[int(part.name)]) if known else "is none of this study's"
+        number = part_number(part.name)
+        fault = None if number is None else _fault(part, plan[number], scores)
         if fault is not None:
-            remedy = "delete it to have that pack computed again" if known else "move it elsewhere"
-            raise InputError(f"{part} {fault}; {remedy}, then run the same command")
+            raise InputError(
+                f"{part} {fault}; delete it to have that pack computed again, then run the same"
+                " command"
+            )
 
 
-def _fault(part: Path, prompt_ids: Sequence[str]) -> str | None:
+def _fault(
+    part: Path, prompt_ids: Sequence[str], scores: Callable[[int], str | None]
+) -> str | None:
     try:
         record = json.loads((part / RECORD).read_text(encoding="utf-8"))
         there = {file.name: digest(file) for file in part.iterdir() if file.name != RECORD}
@@ -46,6 +130,10 @@ def _fault(part: Path, prompt_ids: Sequence[str]) -> str | None:
                 {name for name, _ in there.items() ^ record["sha256"].items()},
             )
             return f"is torn: {', '.join(names)} is not as it was written"
+        number = int(part.name)
+        if "scores" in record and (kept := scores(number)) != record["scores"]:
+            said = "missing" if kept is None else "not as they were written"
+            return f"is torn: its scores, {scores_file(number)}, are {said}"
         found = pq.read_table(part / "prompts.parquet", columns=["prompt_id", "concept"])
         if found["prompt_id"].to_pylist() != list(prompt_ids):
             return "holds other prompts than this study has there"

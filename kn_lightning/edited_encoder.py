@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import yaml
 
+from kn_lightning.census import check_tables
 from kn_lightning.core.weights import LAMBDA_1, LAMBDA_2, UPDATE, WeightEdit, check_weight_edits
 from kn_lightning.data.encoding import encode_prompt
 from kn_lightning.data.new_answers import NewAnswer, new_answer
@@ -122,6 +123,7 @@ def _read(run_dir: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, list
         )
     config = yaml.safe_load((run_dir / files[0]).read_text(encoding="utf-8"))
     environment = json.loads((run_dir / files[1]).read_text(encoding="utf-8"))
+    check_tables(run_dir, environment, str(run_dir))
     tables = {name: pq.read_table(run_dir / f"{name}.parquet").to_pylist() for name in _TABLES}
     return config, environment, tables
 

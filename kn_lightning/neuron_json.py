@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from kn_lightning.census import check_tables
 from kn_lightning.errors import InputError
 from kn_lightning.files import write_whole
 from kn_lightning.schema import Neuron
@@ -82,6 +83,9 @@ def write_neurons(run_dir: Path, path: Path) -> None:
             f"{run_dir}: not a finished run, {' and '.join(missing)} missing;"
             " give the run folder that analyze.py wrote"
         )
+    record = run_dir / "environment.json"
+    if record.is_file():
+        check_tables(run_dir, _object(record, "RUN_DIR"), str(run_dir))
     prompts = pq.read_table(run_dir / "prompts.parquet", columns=["concept"])
     neurons = pq.read_table(run_dir / "neurons.parquet", columns=["concept", "layer", "neuron"])
     pairs: dict[str, list[list[int]]] = {c: [] for c in prompts["concept"].to_pylist()}

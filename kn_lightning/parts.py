@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kn_lightning.census import RECORD, digest
+from kn_lightning.census import RECORD, digest, part_name, part_number
 from kn_lightning.files import move_whole
 
 
 def write_part(
-    parts: Path, number: int, tables: dict[str, pa.Table], seconds: dict[str, float]
+    parts: Path,
+    number: int,
+    tables: dict[str, pa.Table],
+    seconds: dict[str, float],
+    scores: bytes | None = None,
 ) -> None:
     """Put one pack on disk: all of it, or nothing.
 
@@ -26,18 +32,21 @@ def write_part(
         number: of the pack.
         tables: its rows, by name.
         seconds: that it took, by stage.
+        scores: its file of scores, which lies elsewhere.
     """
-    temporary = parts / f"{number:06d}.{os.getpid()}.tmp"
+    part = parts / part_name(number)
+    temporary = part.with_name(f"{part.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed with the same id
     temporary.mkdir()
     for name, table in tables.items():
         pq.write_table(table, temporary / f"{name}.parquet")
-    record = {
+    record: dict[str, Any] = {
         "seconds": seconds,
         "sha256": {file.name: digest(file) for file in sorted(temporary.iterdir())},
     }
+    if scores is not None:
+        record["scores"] = hashlib.sha256(scores).hexdigest()
     (temporary / RECORD).write_text(json.dumps(record), encoding="utf-8")
-    part = parts / f"{number:06d}"
     try:
         move_whole(temporary, part)
     except OSError:
@@ -51,7 +60,8 @@ def finished(parts: Path) -> frozenset[int]:
     """Numbers of the packs that are there."""
     if not parts.is_dir():
         return frozenset()
-    return frozenset(int(part.name) for part in parts.iterdir() if part.name.isdigit())
+    numbers = (part_number(part.name) for part in parts.iterdir())
+    return frozenset(number for number in numbers if number is not None)
 
 
 def seconds_of(parts: Sequence[Path]) -> dict[str, float]:

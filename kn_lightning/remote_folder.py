@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import os
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from kn_lightning.census import check_tables, not_of_the_study, part_name, part_number, scores_file
 from kn_lightning.errors import InputError
 from kn_lightning.formation_tables import RECORD as FORMATION
 from kn_lightning.remote_place import RemotePlace, place_of
 from kn_lightning.run_folder import CONFIG, ENVIRONMENT, RUN_ID, SKIPPED, RunFolder
 
 _TAR = ".tar"
+_TEMPORARY = re.compile(r"\.\d{6,}\.tar\.\d+\.tmp", re.ASCII)
+
+
+def _number(name: str) -> int | None:
+    """Of the pack whose part at an address has that very name."""
+    return part_number(name.removesuffix(_TAR)) if name.endswith(_TAR) else None
 
 
 def run_folder(name: str | Path) -> RunFolder:
@@ -41,7 +49,7 @@ class RemoteFolder(RunFolder):
         """Bring a finished run, or a formation study, here; it is there as long as this object.
 
         Raises:
-            InputError: it is not finished.
+            InputError: it is not finished, or a table is not as it was written.
         """
         names = self._names()
         if FORMATION not in names and not self.is_complete:
@@ -50,6 +58,8 @@ class RemoteFolder(RunFolder):
                 f" `python analyze.py --run_dir {self.name}` and the settings it began with"
             )
         self.place.fetch(*sorted(n for n in names if n.endswith((".parquet", ".json", ".yaml"))))
+        if ENVIRONMENT in names:
+            check_tables(self.path, self.environment(), self.name)
         return self.path
 
     def publish(self, *names: str) -> None:
@@ -68,47 +78,57 @@ class RemoteFolder(RunFolder):
         super().open(config, environment, skipped, identity, overwrite)
         if self.is_complete:
             self.fetch()
+            self._part_names()
             self._remove("parts")
             return
-        for left in self.place.names("parts"):  # of ranks that were killed
-            if left.endswith(".tmp"):
-                self._remove(f"parts/{left}")
+        for left in filter(_TEMPORARY.fullmatch, self.place.names("parts")):
+            self._remove(f"parts/{left}")  # of ranks that were killed
         self.publish(ENVIRONMENT, CONFIG, SKIPPED)
 
     def check(self, plan: Any) -> None:
         """As of a local folder, of all parts that lie there."""
         if not self.is_complete:
-            for name in sorted(self.place.names("parts")):
-                number, suffix = os.path.splitext(name)
-                if suffix != _TAR or not number.isdigit():
-                    raise InputError(
-                        f"{self.name}/parts/{name} is none of this study's; move it elsewhere,"
-                        " then run the same command"
-                    )
-                if not (self.parts / number).is_dir():
-                    self._fetch_part(number)
+            for name in self._part_names():
+                if not (self.parts / name).is_dir():
+                    self._fetch_part(name)
         super().check(plan)
 
     def finished_packs(self) -> frozenset[int]:
         """Numbers of the packs that lie there."""
-        names = self.place.names("parts")
-        parts = {name.removesuffix(_TAR) for name in names if name.endswith(_TAR)}
-        return frozenset(int(name) for name in parts if name.isdigit())
+        numbers = map(_number, self.place.names("parts"))
+        return frozenset(number for number in numbers if number is not None)
+
+    def _part_names(self) -> list[str]:
+        """Of all parts there; raises InputError where something else is."""
+        names = {name: _number(name) for name in self.place.names("parts")}
+        foreign = sorted(n for n in names if names[n] is None and not _TEMPORARY.fullmatch(n))
+        if foreign:
+            raise not_of_the_study(f"{self.name}/parts/{', '.join(foreign)}")
+        return sorted(part_name(number) for number in names.values() if number is not None)
 
     def write_part(
-        self, number: int, tables: dict[str, pa.Table], seconds: dict[str, float]
+        self,
+        number: int,
+        tables: dict[str, pa.Table],
+        seconds: dict[str, float],
+        scores: bytes | None = None,
     ) -> None:
         """As into a local folder."""
         self.parts.mkdir(exist_ok=True)
-        super().write_part(number, tables, seconds)
+        super().write_part(number, tables, seconds, scores)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
-            tar.add(self.parts / f"{number:06d}", arcname=f"{number:06d}")
-        self.place.write(f"parts/{number:06d}{_TAR}", packed.getvalue())
+            tar.add(self.parts / part_name(number), arcname=part_name(number))
+        self.place.write(f"parts/{part_name(number)}{_TAR}", packed.getvalue())
 
-    def write_scores(self, number: int, content: bytes) -> None:
-        """As into a local folder, but there alone."""
-        self.place.write(f"scores/{number:06d}.safetensors", content)
+    def _write_scores(self, name: str, content: bytes) -> None:
+        self.place.write(name, content)
+
+    def _scores_sha256(self, number: int) -> str | None:
+        name = scores_file(number)
+        if Path(name).name not in self.place.names("scores"):
+            return None
+        return hashlib.sha256(self.place.read(name)).hexdigest()
 
     def close(self, n_packs: int) -> None:
         """As of a local folder; the parts there go last."""
@@ -116,6 +136,9 @@ class RemoteFolder(RunFolder):
         # Without all tables the run counts as unfinished, and its parts are joined again.
         self.publish(ENVIRONMENT, *(f"{name}.parquet" for name in self._tables()))
         self._remove("parts")
+
+    def _claim(self) -> None:
+        """Nobody is kept out there: stores know no locks that end with their process."""
 
     def _names(self) -> set[str]:
         return self.place.names()

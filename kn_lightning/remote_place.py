@@ -36,10 +36,18 @@ def place_of(name: str | Path, flag: str) -> Path | RemotePlace:
         flag: by which, for messages.
 
     Raises:
-        InputError: an address that can't be reached, or of a kind that no installed package knows.
+        InputError: an address that can't be reached, or of a kind that no installed package knows;
+            or a name that no file of results can have.
     """
+    if "\0" in str(name):
+        raise InputError(f"{flag} {name}: this name has a zero byte; give another")
+    try:
+        str(name).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{flag} {name}: this name is not UTF-8; give another") from error
     if not _ADDRESS.match(str(name)):
-        return Path(name)
+        # A relative name that begins like "exp:1" is an address to Arrow.
+        return Path(name).absolute() if ":" in str(name).partition("/")[0] else Path(name)
     shown = _SECRETS.sub("", str(name))
     try:
         if "//" not in str(name):

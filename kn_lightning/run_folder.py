@@ -16,7 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from kn_lightning.census import check_parts
+from kn_lightning.census import (
+    DIGESTS,
+    check_names,
+    check_parts,
+    check_tables,
+    digest,
+    is_temporary,
+    part_name,
+    scores_file,
+)
+from kn_lightning.claim import HOLDER, LOCK, RunLock, check_same
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
 from kn_lightning.keys import with_keys
@@ -49,6 +59,7 @@ class RunFolder:
         self.parts = path / "parts"
         self.stop_file = path / "stop"
         """Where a signal to one rank is noted for all."""
+        self._lock = RunLock(path)
 
     @property
     def is_complete(self) -> bool:
@@ -85,39 +96,51 @@ class RunFolder:
             overwrite: whether to remove what a run has written there, of whichever study.
 
         Raises:
-            InputError: the folder holds another study, or something that is no run.
+            InputError: the folder holds another study, or something that is no run, or another
+                process writes there.
         """
-        known = self._identity()
-        if known is not None and overwrite:
+        if overwrite and self._identity() is not None:
+            self._claim()
             self._remove_run()
-            known = None
-        if known is None:
-            self._check_free()
+        self._admits(identity)
+        self._claim()
+        # Once more: until now another process could begin a run there.
+        if not self._admits(identity):
             # First: a folder with an environment holds a run, and knows which.
             self.write_environment({**environment, "identity": identity})
-        else:
-            differing = sorted(
-                key for key in {*known, *identity} if known.get(key) != identity.get(key)
+        if self.stop_file.is_dir():
+            raise InputError(
+                f"{self.stop_file} is a folder, and none of a run's; move it elsewhere, then run"
+                " the same command"
             )
-            if differing:
-                changes = ", ".join(
-                    f"{key} ({known.get(key)!r} there, {identity.get(key)!r} now)"
-                    for key in differing
-                )
-                raise InputError(
-                    f"run_dir {self.name} holds another study; it differs in {changes}."
-                    " Give another --run_dir, the settings of that study to go on with it, or"
-                    " --overwrite true to lose it"
-                )
         self.stop_file.unlink(missing_ok=True)
         if self.is_complete:
-            shutil.rmtree(self.parts, ignore_errors=True)  # of a run that was cut off while closing
+            if self.parts.is_dir():  # of a run that was cut off while closing
+                check_names(self.parts)
+                shutil.rmtree(self.parts, ignore_errors=True)
             return
         self.parts.mkdir(exist_ok=True)
-        for left in self.parts.glob("*.tmp"):  # of ranks that were killed
+        for left in filter(is_temporary, self.parts.iterdir()):  # of ranks that were killed
             shutil.rmtree(left)
         write_whole(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-        self._write_table("skipped", [skipped])
+        move_whole(self._write_table("skipped", [skipped]), self.path / SKIPPED)
+
+    def _admits(self, identity: dict[str, Any]) -> bool:
+        """Whether a run of that study is there; raises InputError where anything else is."""
+        known = self._identity()
+        if known is None:
+            self._check_free()
+        else:
+            check_same(self.name, known, identity)
+        return known is not None
+
+    def _claim(self) -> None:
+        """Keep other processes out until :meth:`release`, or the end of this one."""
+        self._lock.acquire(self.name)
+
+    def release(self) -> None:
+        """Let other processes in."""
+        self._lock.release()
 
     def _remove_run(self) -> None:
         """Empty the folder, or raise InputError where it holds what no run has written."""
@@ -133,7 +156,8 @@ class RunFolder:
 
     def _names(self) -> set[str]:
         """Of what lies in the folder."""
-        return {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        names = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        return names - {LOCK, HOLDER}
 
     def _remove(self, name: str) -> None:
         entry = self.path / name
@@ -160,13 +184,15 @@ class RunFolder:
             )
 
     def check(self, plan: Sequence[Sequence[str]]) -> None:
-        """Raise InputError where a part is torn, or is not of this study.
+        """Raise InputError where a part or table is not as it was written, or not of this study.
 
         Args:
             plan: of each pack, the ids of its prompts in order.
         """
-        if not self.is_complete:
-            check_parts(self.parts, plan)
+        if self.is_complete:
+            check_tables(self.path, self.environment(), self.name)
+        else:
+            check_parts(self.parts, plan, self._scores_sha256)
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Replace ``environment.json``."""
@@ -185,14 +211,30 @@ class RunFolder:
         return finished(self.parts)
 
     def write_part(
-        self, number: int, tables: dict[str, pa.Table], seconds: dict[str, float]
+        self,
+        number: int,
+        tables: dict[str, pa.Table],
+        seconds: dict[str, float],
+        scores: bytes | None = None,
     ) -> None:
-        """Put one pack's tables, and the time it took by stage, on disk: all of it, or nothing."""
-        write_part(self.parts, number, tables, seconds)
+        """Put one pack's tables, and the time it took by stage, on disk: all of it, or nothing.
 
-    def write_scores(self, number: int, content: bytes) -> None:
-        """Put all scores of one pack on disk."""
-        write_whole(self.path / "scores" / f"{number:06d}.safetensors", content)
+        Args:
+            number: of the pack.
+            tables: its rows, by name.
+            seconds: that it took, by stage.
+            scores: all of its scores, where they are kept; they are on disk before the rest.
+        """
+        if scores is not None:
+            self._write_scores(scores_file(number), scores)
+        write_part(self.parts, number, tables, seconds, scores)
+
+    def _write_scores(self, name: str, content: bytes) -> None:
+        write_whole(self.path / name, content)
+
+    def _scores_sha256(self, number: int) -> str | None:
+        path = self.path / scores_file(number)
+        return digest(path) if path.is_file() else None
 
     def close(self, n_packs: int) -> None:
         """Join the parts to the tables, add up their seconds, and remove them.
@@ -207,24 +249,37 @@ class RunFolder:
                 f"run_dir {self.name}: {len(missing)} of {n_packs} packs are not computed yet;"
                 " run the same command again, without a limit on batches"
             )
-        parts = [self.parts / f"{number:06d}" for number in range(n_packs)]
-        self.write_environment({**self.environment(), "seconds": seconds_of(parts)})
+        parts = [self.parts / part_name(number) for number in range(n_packs)]
+        files = {SKIPPED: self.path / SKIPPED}
         for name in self._tables():
             tables: Iterator[pa.Table] = (pq.read_table(part / f"{name}.parquet") for part in parts)
             if name in TABLES:
                 tables = (completed(table, TABLES[name]) for table in tables)
             if name == "values":
                 tables = with_keys(tables, parts, (self._identity() or {})[ASKED_BY[name]])
-            self._write_table(name, tables)
+            files[f"{name}.parquet"] = self._write_table(name, tables)
+        # Before they are in place: with all of them there the run is complete, and is checked.
+        self.write_environment(
+            {
+                **self.environment(),
+                "seconds": seconds_of(parts),
+                DIGESTS: {name: digest(file) for name, file in files.items()},
+            }
+        )
+        del files[SKIPPED]
+        for name, file in files.items():
+            move_whole(file, self.path / name)
         shutil.rmtree(self.parts)
         self.stop_file.unlink(missing_ok=True)
+        self.release()
 
     def _tables(self) -> tuple[str, ...]:
         """Names of the tables that grow with this study."""
         asked = self._identity() or {}
         return *TABLES, *(name for name, setting in ASKED_BY.items() if asked.get(setting))
 
-    def _write_table(self, name: str, parts: Any) -> None:
+    def _write_table(self, name: str, parts: Any) -> Path:
+        """All parts of a table in one file, under its temporary name."""
         temporary = self.path / f"{name}.parquet.tmp"
         writer: pq.ParquetWriter | None = None
         try:
@@ -234,7 +289,7 @@ class RunFolder:
         finally:
             if writer is not None:
                 writer.close()
-        move_whole(temporary, self.path / f"{name}.parquet")
+        return temporary
 
     def _identity(self) -> dict[str, Any] | None:
         if not (self.path / ENVIRONMENT).is_file():

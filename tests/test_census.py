@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pyarrow as pa
 import pytest
@@ -18,7 +19,14 @@ from kn_lightning.schema import SKIPPED_TABLE
 PLAN = [["kitten/0", "kitten/1"], ["puppy/0"]]
 
 
-def write(folder: RunFolder, number: int, ids: list[str], coarse: str, concept: str) -> None:
+def write(
+    folder: RunFolder,
+    number: int,
+    ids: list[str],
+    coarse: str,
+    concept: str,
+    scores: bytes | None = None,
+) -> None:
     """A part with one row of coarse neurons, and one of knowledge neurons."""
     tables = {
         "prompts": pa.table({"prompt_id": ids, "concept": [i.split("/")[0] for i in ids]}),
@@ -27,15 +35,18 @@ def write(folder: RunFolder, number: int, ids: list[str], coarse: str, concept: 
         # Of another pack's prompt: that is no fault.
         "edits": pa.table({"concept": ["wool"], "prompt_id": ["wool/0"], "prompt_kind": ["other"]}),
     }
-    folder.write_part(number, tables, {"total": 1.0})
+    folder.write_part(number, tables, {"total": 1.0}, scores)
+
+
+def open_again(folder: RunFolder) -> None:
+    folder.open({}, {}, SKIPPED_TABLE.empty_table(), {"model.rule": "adaptive"})
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     """An open run with both packs."""
     made = RunFolder(tmp_path / "run")
-    empty = pa.Table.from_pylist([], schema=SKIPPED_TABLE)
-    made.open({}, {}, empty, {"model.rule": "adaptive"})
+    open_again(made)
     write(made, 0, PLAN[0], "kitten/1", "kitten")
     write(made, 1, PLAN[1], "puppy/0", "puppy")
     return made
@@ -106,11 +117,78 @@ def test_part_that_is_not_as_it_was_written_is_named_with_the_remedy(
     assert "delete it" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["000002", "photos", "000000.old"])
-def test_what_is_no_part_of_the_study_is_named_and_not_read(folder: RunFolder, name: str) -> None:
-    (folder.parts / name).mkdir()
-    with pytest.raises(InputError, match=f"{name} is none of this study's; move it elsewhere"):
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "are missing"), (b"torn", "are not as they were written")]
+)
+def test_scores_that_are_not_as_they_were_written_are_named_with_the_remedy(
+    folder: RunFolder, content: bytes | None, said: str
+) -> None:
+    shutil.rmtree(folder.parts / "000001")
+    write(folder, 1, PLAN[1], "puppy/0", "puppy", b"scores")
+    scores = folder.path / "scores" / "000001.safetensors"
+    assert scores.read_bytes() == b"scores"
+    folder.check(PLAN)
+    scores.unlink()
+    if content is not None:
+        scores.write_bytes(content)
+    with pytest.raises(InputError) as caught:
         folder.check(PLAN)
+    assert str(caught.value) == (
+        f"{folder.parts / '000001'} is torn: its scores, scores/000001.safetensors, {said};"
+        " delete it to have that pack computed again, then run the same command"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["000002", "photos", "000000.old", "1", "0000001", "²", "00000²", "٠٠٠٠٠١", "+00001", "x.tmp"]
+    + ["000001.tmp", "1.77.tmp"],
+)
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
+def test_what_is_no_part_of_the_study_is_named_and_left(
+    folder: RunFolder, name: str, make: Callable[[Path], None]
+) -> None:
+    make(folder.parts / name)
+    open_again(folder)
+    assert folder.finished_packs() - {2} == {0, 1}
+    with pytest.raises(InputError) as caught:
+        folder.check(PLAN)
+    assert str(caught.value) == (
+        f"{folder.parts / name} is none of this study's; move it elsewhere, then run the same"
+        " command"
+    )
+    assert (folder.parts / name).exists()
+
+
+def test_part_under_another_name_does_not_count(folder: RunFolder) -> None:
+    (folder.parts / "000001").rename(folder.parts / "1")
+    assert folder.finished_packs() == {0}
+    with pytest.raises(InputError, match=f"{folder.parts / '1'} is none of this study's"):
+        folder.check(PLAN)
+
+
+def test_all_that_is_strange_is_named_at_once_even_in_a_finished_run(folder: RunFolder) -> None:
+    with (
+        mock.patch("kn_lightning.run_folder.shutil.rmtree", side_effect=OSError("killed")),
+        pytest.raises(OSError, match="killed"),
+        mock.patch.object(folder, "_tables", return_value=()),
+    ):
+        folder.close(2)
+    (folder.parts / "mine.tmp").mkdir()
+    (folder.parts / "notes").touch()
+    with (
+        mock.patch.object(folder, "_tables", return_value=()),
+        pytest.raises(InputError, match="mine.tmp, notes is none of this study's"),
+    ):
+        open_again(folder)
+    assert (folder.parts / "mine.tmp").is_dir()
+
+
+def test_folder_in_the_place_of_the_stop_file_is_named_and_left(folder: RunFolder) -> None:
+    folder.stop_file.mkdir()
+    with pytest.raises(InputError, match=f"{folder.stop_file} is a folder, .*move it elsewhere"):
+        open_again(folder)
+    assert folder.stop_file.is_dir()
 
 
 @pytest.mark.parametrize(
@@ -133,6 +211,6 @@ def test_part_that_another_rank_has_written_meanwhile_is_kept(folder: RunFolder)
 
 def test_what_killed_ranks_left_is_removed_on_opening(folder: RunFolder) -> None:
     (folder.parts / "000001.77.tmp").mkdir()
-    empty = pa.Table.from_pylist([], schema=SKIPPED_TABLE)
-    folder.open({}, {}, empty, {"model.rule": "adaptive"})
+    open_again(folder)
+    assert not (folder.parts / "000001.77.tmp").exists()
     folder.check(PLAN)

@@ -165,6 +165,18 @@ def test_what_cannot_be_written_whole_is_not_there(store: Any) -> None:
     assert run_folder(ADDRESS).is_complete
 
 
+def test_scores_there_are_checked_as_well(store: Any) -> None:
+    folder = opened()
+    folder.write_part(0, tables(0), SECONDS, b"scores")
+    folder.check([["0", "0"]])
+    store.pipe_file("/bucket/run/scores/000000.safetensors", b"torn")
+    with pytest.raises(InputError, match="scores.* not as they were written"):
+        folder.check([["0", "0"]])
+    store.rm("/bucket/run/scores/000000.safetensors")
+    with pytest.raises(InputError, match="scores.* missing"):
+        folder.check([["0", "0"]])
+
+
 def test_closing_that_is_cut_off_is_done_again(store: Any) -> None:
     folder = opened()
     folder.write_part(0, tables(0), SECONDS)
@@ -215,6 +227,12 @@ def test_foreign_files_are_reported_and_left(store: Any) -> None:
     store.rm("/bucket/run/notes.txt")
     folder = opened()
     store.pipe_file("/bucket/run/parts/notes.txt", b"mine")
+    for name in ("0.tar", "²", "²²²²²².tar", ".000000.tar.tmp"):
+        store.pipe_file(f"/bucket/run/parts/{name}", b"mine")
+        assert opened().finished_packs() == frozenset()
+        with pytest.raises(InputError, match=rf"parts/.*{name}.* is none of this study's"):
+            folder.check([["0"]])
+        store.rm(f"/bucket/run/parts/{name}")
     with pytest.raises(InputError, match=r"parts/notes.txt is none of this study's"):
         folder.check([["0"]])
     store.pipe_file("/bucket/run/notes.txt", b"mine")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import fsspec
 import pytest
+from callbacks.commands import command
 
 from kn_lightning.errors import InputError
+from kn_lightning.formation_record import FormationRecord
 from kn_lightning.remote_place import RemotePlace, place_of
+from kn_lightning.run_folder import RunFolder
 
 
 def test_no_bucket_is_made(tmp_path: Path) -> None:
@@ -24,6 +28,35 @@ def test_no_bucket_is_made(tmp_path: Path) -> None:
     assert [path.name for path in there.iterdir()] == ["environment.json"]
     assert place.names() == {"environment.json"}
     assert place.read("environment.json") == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [(os.fsdecode(b"r\xe9"), "r\\udce9: this name is not UTF-8")]
+    + [("a\0b", "a\\x00b: this name has a zero byte")],
+)
+def test_name_that_no_file_can_have_is_refused_before_anything_is_written(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    for arguments in (("--run_dir", name), ("report", name)):
+        done = command("analyze.py", *arguments, cwd=tmp_path)
+        assert done.code == 2
+        assert done.err == f"error: run_dir {said}; give another\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_name_with_a_colon_is_a_folder_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ("--data.max_groups", 1, "--edit.control_seeds", 1, "--data.tag_pos", "false")
+    done = command("analyze.py", *few, "--run_dir", "exp:1", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert RunFolder(tmp_path / "exp:1").is_complete
+    for arguments in (("report", "exp:1"), ("neurons", "exp:1", "neurons.json")):
+        done = command("analyze.py", *arguments, cwd=tmp_path)
+        assert done.code == 0, done.err
+    monkeypatch.chdir(tmp_path)
+    assert FormationRecord("a:b").path == tmp_path / "a:b"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
 from torch import Tensor
 
+from kn_lightning.census import DIGESTS
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
 from kn_lightning.run_folder import RUN_ID, RunFolder
@@ -73,7 +74,8 @@ class TrackCallback(Callback):
         if not self._active:
             return
         environment = self.folder.environment()
-        del environment["identity"], environment["seconds"]
+        for key in ("identity", "seconds", DIGESTS):  # of a run that goes on, or was done before
+            environment.pop(key, None)
         settings = {
             "run": self.folder.path.name,
             **shared_settings(self.config),

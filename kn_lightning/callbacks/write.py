@@ -74,14 +74,16 @@ class WriteCallback(Callback):
         assert isinstance(outputs, Outcome)
         assert isinstance(pl_module, MaskedLanguageModel)
         number = outputs.pack.number
+        kept: bytes | None = None
         if self.scores:
             scores = outputs.attribution.scores
             named = {g.concept: scores[place].contiguous() for g, place in outputs.groups()}
-            self.folder.write_scores(number, save(named))
+            kept = save(named)
         now = time.perf_counter()
         seconds = {"total": now - self._mark, **outputs.seconds}
         self._mark = now
-        self.folder.write_part(number, outcome_tables(outputs, pl_module.encoder), seconds)
+        tables = outcome_tables(outputs, pl_module.encoder)
+        self.folder.write_part(number, tables, seconds, kept)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Rank 0 counts the parts and joins them when all ranks are done.
@@ -92,18 +94,22 @@ class WriteCallback(Callback):
             return
         trainer.strategy.barrier()
         self.signals.restore()  # to join them can be begun again at any point
-        if not trainer.is_global_zero or self.folder.is_complete:
+        if not trainer.is_global_zero:
             return
         plan = _plan(trainer.datamodule.study.packs)  # type: ignore[attr-defined]
-        if self.signals.asked is None or len(self.folder.finished_packs()) == len(plan):
+        if not self.folder.is_complete and (
+            self.signals.asked is None or len(self.folder.finished_packs()) == len(plan)
+        ):
             self.folder.check(plan)
             self.folder.close(len(plan))
+        self.folder.release()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Signals do what they did before."""
+        """Signals do what they did before, and another command may go on."""
         self.signals.restore()
+        self.folder.release()
 
     def end_if_stopped(self) -> None:
         """Raise Stopped where a signal has ended the study before it was done."""

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kn_lightning.census import check_tables
 from kn_lightning.errors import InputError
 from kn_lightning.schema import (
     ADDED_COLUMNS,
@@ -63,6 +64,9 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 # Keys repeat thousands of times: as categories they take a tenth of the memory and group faster.
 _CATEGORIES = ("concept", "prompt_id", "prompt_kind", "edit", "neurons")
 
+_REMEDY = "delete it, then run the command that made the run"
+"""A finished run without a table is computed again."""
+
 _TOP = ("top", "top_random")
 
 
@@ -104,7 +108,7 @@ def run_tables(run_dir: Path) -> RunTables:
     """The tables of a finished run.
 
     Raises:
-        InputError: A file is missing, unreadable or of another schema.
+        InputError: A file is missing, unreadable, of another schema or not as the run wrote it.
     """
     _check_files(run_dir, FILES)
     environment = _environment(run_dir / "environment.json")
@@ -114,6 +118,7 @@ def run_tables(run_dir: Path) -> RunTables:
         if environment["study"].get(setting.partition(".")[2])
     ]
     _check_files(run_dir, tuple(f"{name}.parquet" for name in asked))
+    check_tables(run_dir, environment, str(run_dir))
     edits, top = _without_top(_frame(run_dir, "edits", _CATEGORIES))
     return RunTables(
         name=run_dir.resolve().name,
@@ -156,13 +161,13 @@ def _check_columns(path: Path, expected: pa.Schema) -> list[str]:
         found = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"{path}: not a readable Parquet file ({_line(error)}); run the study again"
+            f"{path}: not a readable Parquet file ({_line(error)}); {_REMEDY}"
         ) from error
     missing = sorted({*expected.names} - {*found.names, *ADDED_COLUMNS}, key=expected.names.index)
     if missing:
         raise InputError(
             f"{path}: no column {', '.join(missing)} (schema {SCHEMA_VERSION}); "
-            "report it with the kn_lightning version that wrote it, or run the study again"
+            f"report it with the kn_lightning version that wrote it, or {_REMEDY}"
         )
     return [name for name in expected.names if name in found.names]
 
@@ -177,7 +182,7 @@ def _frame(
         table = pq.read_table(path, columns=[name for name in there if name not in without])
         table = completed(table, expected).select(expected.names).cast(expected)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({_line(error)}); run the study again") from error
+        raise InputError(f"{path}: cannot be read ({_line(error)}); {_REMEDY}") from error
     frame: pd.DataFrame = table.to_pandas(categories=list(categories))
     # Means over float32 columns would be summed in float32.
     return frame.astype({column: "float64" for column in frame.select_dtypes("float32").columns})

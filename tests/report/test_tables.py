@@ -9,9 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kn_lightning.census import DIGESTS, digest
 from kn_lightning.errors import InputError
+from kn_lightning.neuron_json import write_neurons
 from kn_lightning.report.tables import FILES, run_tables
-from kn_lightning.schema import ADDED_COLUMNS
+from kn_lightning.schema import ADDED_COLUMNS, TABLES
 
 from .runs import numbers_of
 
@@ -36,8 +38,23 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["edits", "coarse", "skipped"])
 def test_broken_parquet_is_named(run_dir: Path, name: str) -> None:
     (run_dir / f"{name}.parquet").write_bytes(b"not parquet")
-    with pytest.raises(InputError, match=f"{name}.parquet.*run the study again"):
+    with pytest.raises(InputError, match=f"{name}.parquet.*delete it, then run the command"):
         run_tables(run_dir)
+
+
+def test_table_that_is_not_as_the_run_wrote_it_is_named(run_dir: Path) -> None:
+    path = run_dir / "environment.json"
+    environment = json.loads(path.read_text(encoding="utf-8"))
+    tables = {f"{name}.parquet": digest(run_dir / f"{name}.parquet") for name in TABLES}
+    path.write_text(json.dumps({**environment, DIGESTS: tables}), encoding="utf-8")
+    assert len(run_tables(run_dir).neurons) == 5
+    changed = run_dir / "neurons.parquet"
+    pq.write_table(pq.read_table(changed).slice(0, 2), changed)
+    for read in (run_tables, lambda run: write_neurons(run, run / "neurons.json")):
+        with pytest.raises(InputError) as caught:
+            read(run_dir)
+        said = "is not as the run wrote it; delete it, then run the same command"
+        assert str(caught.value) == f"{changed} {said}"
 
 
 def test_missing_column_is_named(run_dir: Path) -> None:

@@ -1,0 +1,98 @@
+"""A study's claim to a folder: no other study's results lie there, and no other process writes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from kn_lightning.errors import InputError
+
+LOCK = ".lock"
+HOLDER = ".lock.by"
+"""Says who has the lock; of the lock itself the system lets go when a process ends in any way."""
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+def check_same(name: str, known: dict[str, Any], identity: dict[str, Any]) -> None:
+    """Raise InputError unless the study of a run folder is this one, with what differs.
+
+    Args:
+        name: of the folder.
+        known: what makes the study there what it is, flat.
+        identity: the same of this study.
+    """
+    differing = sorted(key for key in {*known, *identity} if known.get(key) != identity.get(key))
+    if differing:
+        changes = ", ".join(
+            f"{key} ({known.get(key)!r} there, {identity.get(key)!r} now)" for key in differing
+        )
+        raise InputError(
+            f"run_dir {name} holds another study; it differs in {changes}."
+            " Give another --run_dir, the settings of that study to go on with it, or"
+            " --overwrite true to lose it"
+        )
+
+
+class RunLock:
+    """Keeps a second command from a run folder; one process may take it again and again.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._holder = folder / HOLDER
+        self._file = folder / LOCK
+        self._lock: FileLock | None = None
+
+    def acquire(self, name: str) -> None:
+        """Take it; on a disk that knows no locks that is a warning.
+
+        Args:
+            name: what a user calls the folder.
+
+        Raises:
+            InputError: another process has it.
+        """
+        # By its full path: relative ones of two working directories are not the same lock.
+        lock = FileLock(self._file.absolute(), blocking=False, is_singleton=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"run_dir {name} is being written by {self._named()}; wait for it, or give another"
+                " --run_dir"
+            ) from None
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                raise
+            warnings.warn(
+                f"run_dir {name} can't be locked ({error}): start no second command on it",
+                stacklevel=2,
+            )
+            return
+        self._lock = lock
+        self._holder.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+
+    def release(self) -> None:
+        """Give it back, where this process has it, and leave no trace."""
+        if self._lock is None or not self._lock.is_locked:
+            return
+        # Before that: of files that are removed later one could be another process's already.
+        for file in (self._holder, self._file):
+            with suppress(OSError):  # Windows removes no open files
+                file.unlink(missing_ok=True)
+        self._lock.release(force=True)
+
+    def _named(self) -> str:
+        try:
+            return self._holder.read_text(encoding="utf-8")
+        except (OSError, UnicodeError):
+            return "another process"

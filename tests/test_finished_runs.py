@@ -1,0 +1,108 @@
+"""A finished run whose tables have been changed is refused, and computed again when asked to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from callbacks.commands import Finished, analyze, command, no_report, table
+from safetensors.torch import load_file
+from test_stopping import STUDY
+
+from kn_lightning.census import DIGESTS
+from kn_lightning.schema import TABLES
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study, run in one go."""
+    return analyze(tmp_path_factory.mktemp("finished") / "run", *STUDY)
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def again(run: Path) -> Finished:
+    """The same command."""
+    with no_report():
+        return command("analyze.py", *STUDY, "--run_dir", run)
+
+
+def _shorter(path: Path) -> None:
+    pq.write_table(pq.read_table(path).slice(0, 1), path)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def _a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [("neurons", _shorter), ("edits", _shorter), ("neurons", _cut), ("skipped", _cut)]
+    + [("coarse", _a_folder)],
+)
+def test_changed_table_is_named_with_the_remedy(
+    run: Path, name: str, spoil: Callable[[Path], None]
+) -> None:
+    spoil(run / f"{name}.parquet")
+    done = again(run)
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert line == (
+        f"error: {run}/{name}.parquet is not as the run wrote it; delete it, then run the same"
+        " command"
+    )
+
+
+def test_remedy_gives_the_same_run_again(run: Path, finished: Path) -> None:
+    _cut(run / "neurons.parquet")
+    assert again(run).code == 2
+    (run / "neurons.parquet").unlink()
+    assert again(run).code == 0
+    for name in (*TABLES, "skipped"):
+        file = f"{name}.parquet"
+        assert (run / file).read_bytes() == (finished / file).read_bytes(), name
+    assert again(run).code == 0
+
+
+def test_stopped_run_without_one_of_its_scores_computes_that_pack_again(
+    tmp_path: Path, finished: Path
+) -> None:
+    run, flags = tmp_path / "run", (*STUDY, "--write.scores", "true")
+    with no_report():
+        stopped = command(
+            "analyze.py", *flags, "--run_dir", run, "--trainer.limit_predict_batches", 2
+        )
+        assert stopped.code == 2
+        (run / "scores" / "000001.safetensors").write_bytes(b"torn")
+        refused = command("analyze.py", *flags, "--run_dir", run)
+    assert refused.code == 2
+    assert f"{run}/parts/000001 is torn: its scores" in refused.err
+    shutil.rmtree(run / "parts" / "000001")
+    analyze(run, *flags)
+    scores = [load_file(run / "scores" / f"{number:06d}.safetensors") for number in range(4)]
+    assert sum(map(len, scores)) == 4
+    for name in TABLES:
+        assert table(run, name) == table(finished, name), name
+
+
+def test_run_from_before_there_were_digests_is_read_as_it_is(run: Path) -> None:
+    path = run / "environment.json"
+    environment = json.loads(path.read_text(encoding="utf-8"))
+    assert set(environment.pop(DIGESTS)) == {f"{name}.parquet" for name in (*TABLES, "skipped")}
+    path.write_text(json.dumps(environment), encoding="utf-8")
+    _shorter(run / "edits.parquet")
+    assert again(run).code == 0
+    assert len(table(run, "edits")) == 1

@@ -65,6 +65,23 @@ _TEXTS = {
     "other_run/config.yaml": "model: {encoder: embedded}\n",
 }
 
+_CONFIGS = {  # of models
+    "no_heads": {"num_attention_heads": 0},
+    "activation": {"hidden_act": "foo"},
+    "text_size": {"hidden_size": "x"},
+    "no_vocabulary": {"vocab_size": 0},
+    "padding": {"pad_token_id": 99999},
+    "types": {"model_type": ["bert"]},
+    "dtype": {"dtype": "foo"},
+}
+_FILES = {  # of models, in place of the good one
+    "tokenizer_object": ("tokenizer.json", "{}"),
+    "tokenizer_list": ("tokenizer.json", "[]"),
+    "tokenizer_settings": ("tokenizer_config.json", "[]"),
+    "tokenizer_length": ("tokenizer_config.json", '{"model_max_length": "x"}'),
+    "shards": ("model.safetensors.index.json", "{}"),
+}
+
 ODD = (
     ("a plain prompt", ("kitten", "[MASK] is a young cat.")),
     ("the same group again", ("kitten", "[MASK] is a young cat.")),
@@ -74,6 +91,7 @@ ODD = (
     ("control characters", ("kitten", "[MASK]\x00\x07\x1b[31m is young.")),
     ("a line separator of Unicode", ("kitten", "[MASK]\u2028 is a cat.")),
     ("markup", ("kitten", "<script>alert(1)</script> [MASK].")),
+    ("a character of private use", ("kitten", "[MASK]\ue000 is a young cat.")),
     ("a mask inside of a word", ("kitten", "[MASK]s are young.")),
     ("a prompt longer than the encoder takes", ("kitten", "[MASK]" + " cat" * 80)),
     ("an answer of several tokens", ("qwertyuiop", "[MASK] is a cat.")),
@@ -127,6 +145,13 @@ def _write_models(folder: Path) -> None:
     }
     (copies["remote_code"] / "config.json").write_text(json.dumps(config | own))
     (copies["remote_code"] / "own.py").write_text("open('run_by_the_model', 'w').close()\n")
+    for name, changed in _CONFIGS.items():
+        shutil.copytree(good, folder / name)
+        (folder / name / "config.json").write_text(json.dumps(config | changed))
+    for name, (file, content) in _FILES.items():
+        shutil.copytree(good, folder / name)
+        (folder / name / file).write_text(content)
+    (folder / "shards" / "model.safetensors").unlink()
     whole = (good / "model.safetensors").read_bytes()
     (copies["cut"] / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     (copies["broken_config"] / "config.json").write_text('{"model_type": "bert", ')

@@ -111,8 +111,8 @@ class FormationRecord:
         """The checkpoint of each step that is there."""
         if not (self.path / f"{CONCEPTS}.parquet").is_file():
             return {}
-        table = pq.read_table(self.path / f"{CONCEPTS}.parquet", columns=["step", "checkpoint"])
-        return dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        concepts, _ = read_tables(self.path)
+        return dict(zip(concepts["step"], concepts["checkpoint"], strict=True))
 
     def add(self, concepts: pd.DataFrame, neurons: pd.DataFrame) -> pd.DataFrame:
         """Put a step to those that are there.
@@ -157,7 +157,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version = content["schema_version"]
         dict(content["identity"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path}: not what a formation study writes ({error}); give the folder of one"
         ) from error

@@ -15,8 +15,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from kn_lightning.errors import InputError
 from kn_lightning.files import write_whole
 from kn_lightning.schema import Neuron
@@ -70,23 +68,18 @@ def write_neurons(run_dir: Path, path: Path) -> None:
     """Write a run's knowledge neurons to a file; concepts without any have an empty list.
 
     Raises:
-        InputError: the folder is no finished run, or the file can't be written.
+        InputError: the folder is no finished run, a table of it is damaged, or the file can't be
+            written.
     """
-    missing = [
-        f"{name}.parquet"
-        for name in ("prompts", "neurons")
-        if not (run_dir / f"{name}.parquet").is_file()
-    ]
-    if missing:
-        raise InputError(
-            f"{run_dir}: not a finished run, {' and '.join(missing)} missing;"
-            " give the run folder that analyze.py wrote"
-        )
-    prompts = pq.read_table(run_dir / "prompts.parquet", columns=["concept"])
-    neurons = pq.read_table(run_dir / "neurons.parquet", columns=["concept", "layer", "neuron"])
+    # Here: a study doesn't need the libraries of the report.
+    from kn_lightning.report.tables import check_files, checked_table
+
+    check_files(run_dir, ("prompts.parquet", "neurons.parquet"))
+    prompts = checked_table(run_dir, "prompts", ["concept"])
+    neurons = checked_table(run_dir, "neurons", ["concept", "layer", "neuron"])
     pairs: dict[str, list[list[int]]] = {c: [] for c in prompts["concept"].to_pylist()}
     for row in neurons.to_pylist():
-        pairs[row["concept"]].append([row["layer"], row["neuron"]])
+        pairs.setdefault(row["concept"], []).append([row["layer"], row["neuron"]])
     try:
         write_whole(path, json.dumps(pairs, indent=4, ensure_ascii=False))
     except OSError as error:

@@ -92,6 +92,13 @@ def _setting(flag: str, value: str, *words: str) -> Case:
     )
 
 
+def _damaged(what: str, command: str, run: str, *words: str) -> Case:
+    """A finished run, with something in it that no run wrote."""
+    rest = {"neurons": " n.json", "edit": " out --concepts kitten --weights erase_zero"}
+    arguments = f"{command} damaged/{run}{rest.get(command, '')}"
+    return Case("Damaged runs", what, arguments, (f"damaged/{run}", *words))
+
+
 CASES = (
     _jsonl("no such file", "none.jsonl", "No such file"),
     _jsonl("a folder", "texts", "texts"),
@@ -334,6 +341,15 @@ CASES = (
         "train.py --data TextLines --data.path latin1.csv",
         ("latin1.csv",),
     ),
+    _damaged("a table that was cut off", "neurons", "cut", "neurons.parquet"),
+    _damaged("a table that was cut off", "edit", "cut", "neurons.parquet"),
+    _damaged("a table that was cut off", "report", "cut", "neurons.parquet"),
+    _damaged("a number for the versions", "report", "versions", "versions is 5"),
+    _damaged("no encoder", "report", "no_encoder", "encoder is None"),
+    _damaged("text for a number", "report", "layers", "encoder.n_layers is 'four'"),
+    _damaged("nested too deep", "report", "deep", "environment.json"),
+    _damaged("settings nested too deep", "edit", "deep_config", "config.yaml"),
+    _damaged("settings without an encoder", "edit", "no_model", "model.encoder"),
     _formation("no such folder", "out", "models/good ./none", "./none"),
     _formation("an empty folder", "out", "models/good models/empty", "models/empty"),
     _formation("a config of no sense", "out", "models/no_heads models/good", "models/no_heads"),

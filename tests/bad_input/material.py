@@ -6,10 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 import transformers
 from encoders.tiny import tiny_model, wordpiece_tokenizer
 from safetensors.torch import load_file, save_file
+
+from kn_lightning.schema import SCHEMA_VERSION, SKIPPED_TABLE, TABLES
 
 from .cases import GOOD
 
@@ -82,6 +86,39 @@ _FILES = {  # of models, in place of the good one
     "shards": ("model.safetensors.index.json", "{}"),
 }
 
+_RECORD = {
+    "schema_version": SCHEMA_VERSION,
+    "versions": {},
+    "platform": "Linux",
+    "device": "cpu",
+    "devices": 1,
+    "precision": "32-true",
+    "encoder": {
+        **{"id": "embedded", "revision": None, "model_type": "bert", "vocabulary": 60},
+        **{"n_layers": 3, "n_neurons": 24, "hidden_size": 16},
+    },
+    "data": {"class": "JsonlPrompts", "sha256": "0", "groups": 1, "prompts": 1},
+    "study": {
+        **{"rule": "adaptive", "nodes": None, "tolerance": 0.01, "path": "layer"},
+        **{"threshold": 0.2, "share": 0.5, "inclusive": True, "factors": [0.0], "unrelated": "a"},
+    },
+}
+_ROW = {"concept": "kitten", "prompt_id": "1", "layer": 0, "neuron": 0}
+_DEEP = "[" * 100_000
+_RUNS: dict[str, dict[str, str]] = {  # a run's files that are not what it wrote
+    "cut": {"neurons.parquet": "PAR1 and no end"},
+    "versions": {"environment.json": json.dumps(_RECORD | {"versions": 5})},
+    "no_encoder": {"environment.json": json.dumps(_RECORD | {"encoder": None})},
+    "layers": {
+        "environment.json": json.dumps(
+            _RECORD | {"encoder": _RECORD["encoder"] | {"n_layers": "four"}}  # type: ignore[operator]
+        )
+    },
+    "deep": {"environment.json": _DEEP},
+    "deep_config": {"config.yaml": _DEEP},
+    "no_model": {"config.yaml": "model: 5"},
+}
+
 ODD = (
     ("a plain prompt", ("kitten", "[MASK] is a young cat.")),
     ("the same group again", ("kitten", "[MASK] is a young cat.")),
@@ -116,11 +153,24 @@ def write_material(folder: Path) -> None:
     for name, text in _TEXTS.items():
         _write(folder / name, text if isinstance(text, bytes) else text.encode())
     _write_models(folder / "models")
+    _write_runs(folder / "damaged")
 
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
+
+
+def _write_runs(folder: Path) -> None:
+    for name, changed in _RUNS.items():
+        run = folder / name
+        run.mkdir(parents=True)
+        for table, schema in {**TABLES, "skipped": SKIPPED_TABLE}.items():
+            rows = [_ROW] if table in ("prompts", "neurons") else []
+            pq.write_table(pa.Table.from_pylist(rows, schema), run / f"{table}.parquet")
+        files = {"environment.json": json.dumps(_RECORD), "config.yaml": "model: {encoder: a}"}
+        for file, content in (files | changed).items():
+            (run / file).write_text(content)
 
 
 def _write_models(folder: Path) -> None:

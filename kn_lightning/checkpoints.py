@@ -22,6 +22,7 @@ from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder, located, reason
 from kn_lightning.errors import InputError
 from kn_lightning.examples import ExamplesFormatter, examples
+from kn_lightning.files import checked_path
 from kn_lightning.formation import (
     FormationSettings,
     Step,
@@ -204,6 +205,7 @@ def check_alike(names: Sequence[str]) -> None:
 
 
 def _shape(name: str) -> dict[str, Any]:
+    checked_path(_FLAG, name)
     place, revision = located(name)
     try:
         config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)

@@ -23,6 +23,7 @@ from kn_lightning.encoders.loading import load_encoder
 from kn_lightning.encoders.weights import check_editable, weight_edit
 from kn_lightning.environment import weights_sha256
 from kn_lightning.errors import InputError
+from kn_lightning.files import checked_path
 from kn_lightning.parsing import read_config
 from kn_lightning.report.environment import run_environment
 from kn_lightning.report.tables import check_files, checked_table
@@ -79,6 +80,7 @@ def write_edited(run_dir: Path, folder: Path, request: Request, source: str | No
         InputError: no finished run, another encoder, a concept without neurons, or a place that
             can't be written.
     """
+    checked_path("edit", folder)
     config, environment, rows = _read(run_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already; give a new folder")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kn_lightning.errors import InputError
-from kn_lightning.files import write_whole
+from kn_lightning.files import checked_path, write_whole
 from kn_lightning.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class FormationRecord:
     """
 
     def __init__(self, path: Path, flag: str = "formation.folder") -> None:
-        self.path = path
+        self.path = checked_path(flag, path)
         self.flag = flag
         self._content: dict[str, Any] = {}
 

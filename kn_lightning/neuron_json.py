@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kn_lightning.errors import InputError
-from kn_lightning.files import write_whole
+from kn_lightning.files import checked_path, write_whole
 from kn_lightning.schema import Neuron
 
 Neurons = dict[str, list[Neuron]]
@@ -71,6 +71,8 @@ def write_neurons(run_dir: Path, path: Path) -> None:
         InputError: the folder is no finished run, a table of it is damaged, or the file can't be
             written.
     """
+    if checked_path("neurons", path).is_dir():
+        raise InputError(f"{path} is a folder; give a file, such as {path / 'neurons.json'}")
     # Here: a study doesn't need the libraries of the report.
     from kn_lightning.report.tables import check_files, checked_table
 
@@ -87,6 +89,7 @@ def write_neurons(run_dir: Path, path: Path) -> None:
 
 
 def _object(path: Path, flag: str) -> dict[str, Any]:
+    checked_path(flag, path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

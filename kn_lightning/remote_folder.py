@@ -24,7 +24,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from kn_lightning.errors import InputError
-from kn_lightning.files import write_whole
+from kn_lightning.files import checked_path, write_whole
 from kn_lightning.run_folder import CONFIG, ENVIRONMENT, RUN_ID, SKIPPED, RunFolder
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[:/]")
@@ -40,14 +40,16 @@ def run_folder(name: str | Path) -> RunFolder:
         InputError: an address that can't be reached, or of a kind that no installed package knows.
     """
     if not _ADDRESS.match(str(name)):
-        return RunFolder(Path(name))
+        return RunFolder(checked_path("run_dir", name))
     shown = _SECRETS.sub("", str(name))
     try:
         if "//" not in str(name):
             raise ValueError("an address has two slashes")
         files, root = url_to_fs(str(name), use_listings_cache=False)
         if isinstance(files, LocalFileSystem):
-            return RunFolder(Path(root))
+            return RunFolder(checked_path("run_dir", root))
+        if not root.strip("/"):
+            raise ValueError("it names no folder there")
         return RemoteFolder(shown, files, root.rstrip("/"))
     except Exception as error:  # each file system has errors of its own
         raise InputError(

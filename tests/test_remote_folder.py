@@ -247,6 +247,12 @@ def test_what_is_wrong_with_an_address_is_said(address: str, said: str) -> None:
     assert said in str(caught.value)
 
 
+def test_names_that_no_folder_can_have_are_refused(tmp_path: Path) -> None:
+    for name in ("a\0b", f"file://{tmp_path}/" + "x" * 300):
+        with pytest.raises(InputError, match=r"run_dir '.*give another name"):
+            run_folder(name)
+
+
 def test_secrets_in_an_address_are_not_shown(store: Any) -> None:
     address = "memory://name:s3cret@bucket/run?token=s3cret"
     folder = run_folder(address)

@@ -16,6 +16,7 @@ from kn_lightning.data import part_of_speech
 from kn_lightning.data.masking import ConceptMasking, MaskedPrompts, RandomMasking
 from kn_lightning.data.study import Pack, Study, dealt_packs, make_study, merged_groups
 from kn_lightning.errors import InputError, nearest
+from kn_lightning.files import checked_path
 from kn_lightning.schema import EncodedPrompt, PromptGroup, Skipped
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ class TextLines(MaskedSentences):
             raise InputError(
                 f"data.validation_share {validation_share}: give a share from 0 to below 1"
             )
-        self.path = path
+        self.path = checked_path("data.path", path)
         self.validation_share = validation_share
         self._training: list[list[int]] = []
         self._validation: list[list[int]] = []

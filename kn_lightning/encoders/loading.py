@@ -25,6 +25,7 @@ from kn_lightning.encoders.encoder import Encoder, Traits
 from kn_lightning.encoders.rows import ROWS
 from kn_lightning.encoders.scratch import scratch_model
 from kn_lightning.errors import InputError
+from kn_lightning.files import checked_path
 
 EMBEDDED = "embedded"
 SCRATCH = "scratch"
@@ -88,6 +89,7 @@ def located(name: str) -> tuple[str, str]:
     if name == EMBEDDED:
         return str(EMBEDDED_FOLDER), _NEWEST
     folder = expanduser(name)
+    checked_path("model.encoder", folder)
     place, at, revision = name.rpartition("@")
     if at and place and revision and not Path(folder).exists():
         return place, revision

@@ -11,6 +11,7 @@ from callbacks.commands import Finished, command
 
 from kn_lightning import load_encoder
 
+_LONG = 300 * "x"
 GOOD = '{"concept": "kitten", "prompts": ["[MASK] is a young cat."]}'
 
 
@@ -66,6 +67,18 @@ def _csv(what: str, file: str, *words: str) -> Case:
 
 def _encoder(what: str, folder: str, *words: str) -> Case:
     return Case("Encoders", what, f"--model.encoder {folder}", (folder, *words))
+
+
+def _long(arguments: str, flag: str) -> Case:
+    """A name that no file can have, in place of LONG."""
+    what, given = f"`{flag}` too long", arguments.replace("LONG", _LONG)
+    return Case("Names of files", what, given, (flag, "300 letters", "give another name"))
+
+
+def _zero(file: str, place: str, script: str = "") -> Case:
+    """A name that has a zero byte, in a config: no argument can have one."""
+    words = (place, r"a\x00b", "null byte", "give another name")
+    return Case("Names of files", f"`{place}` with a zero byte", f"{script}--config {file}", words)
 
 
 def _formation(what: str, folder: str, encoders: str, *words: str) -> Case:
@@ -318,6 +331,7 @@ CASES = (
     _number("--seed_everything", "-1", "-1"),
     Case("Run folders", "a file", "--run_dir good.jsonl", ("good.jsonl",)),
     Case("Run folders", "an unknown kind of address", "--run_dir s4://a/run", ("s4://a/run",)),
+    Case("Run folders", "an address of no folder", "--run_dir memory://", ("memory://", "folder")),
     Case("Run folders", "half an address", "--run_dir s3:/a/run", ("s3:/a/run",)),
     Case("Other commands", "no such run", "report none", ("none", "run folder")),
     Case("Other commands", "no run", "report texts", ("texts",)),
@@ -341,6 +355,18 @@ CASES = (
         "train.py --data TextLines --data.path latin1.csv",
         ("latin1.csv",),
     ),
+    _zero("zero.yaml", "data.path"),
+    _zero("zero_text.yaml", "data.path", "train.py "),
+    _long("--data PararelPrompts --data.path LONG", "data.path"),
+    _long("--model.encoder LONG", "model.encoder"),
+    _long("--refine.neurons LONG", "refine.neurons"),
+    _long("--run_dir LONG", "run_dir"),
+    _long("neurons damaged/cut LONG", "neurons"),
+    _long("edit damaged/cut LONG --concepts kitten --weights erase_zero", "edit"),
+    _long("formation out --encoders models/good LONG", "--encoders"),
+    _long("formation LONG --encoders models/good models/nan", "formation"),
+    _long("train.py --export.folder LONG", "export.folder"),
+    Case("Names of files", "a folder", "neurons damaged/cut .", (". is a folder", "neurons.json")),
     _damaged("a table that was cut off", "neurons", "cut", "neurons.parquet"),
     _damaged("a table that was cut off", "edit", "cut", "neurons.parquet"),
     _damaged("a table that was cut off", "report", "cut", "neurons.parquet"),

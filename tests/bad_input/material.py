@@ -63,6 +63,8 @@ _TEXTS = {
     "key.yaml": "refine: {threshhold: 0.3}\n",
     "section.yaml": "refin: {threshold: 0.3}\n",
     "text.yaml": "refine: {share: half}\n",
+    "zero.yaml": 'data: {class_path: JsonlPrompts, init_args: {path: "a\\0b"}}',
+    "zero_text.yaml": 'data: {class_path: TextLines, init_args: {path: "a\\0b"}}',
     "texts/notes.txt": "nothing of interest",
     "other_run/environment.json": '{"schema_version": 1, "identity": {}}',
     "other_formation/formation.json": '{"schema_version": 1, "identity": {}}',

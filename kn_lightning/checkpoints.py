@@ -18,9 +18,10 @@ from kn_lightning.data import sources as sources  # --data finds its classes by 
 from kn_lightning.data.encoding import SINGLE, takes_several
 from kn_lightning.data.modules import PromptGroups
 from kn_lightning.encoders.encoder import Encoder
-from kn_lightning.encoders.loading import load_encoder, located
+from kn_lightning.encoders.loading import load_encoder, located, reason
 from kn_lightning.errors import InputError
 from kn_lightning.examples import ExamplesFormatter, examples
+from kn_lightning.files import checked_path
 from kn_lightning.formation import (
     FormationSettings,
     Step,
@@ -202,14 +203,14 @@ def check_alike(names: Sequence[str]) -> None:
 
 
 def _shape(name: str) -> dict[str, Any]:
+    checked_path(_FLAG, name)
     place, revision = located(name)
     try:
         config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        line = str(error).strip().partition("\n")[0]
+    except Exception as error:  # what a broken folder raises is transformers' business
         raise InputError(
-            f"{_FLAG} {name}: no checkpoint there ({line}); give a folder that save_pretrained has"
-            " written, or a Hub id, with @revision where it has several"
+            f"{_FLAG} {name}: no checkpoint there ({reason(error)}); give a folder that"
+            " save_pretrained has written, or a Hub id, with @revision where it has several"
         ) from error
     text = config.get_text_config()
     return {key: getattr(text, key, None) for key in _ALIKE}

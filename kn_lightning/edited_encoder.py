@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-import yaml
-
 from kn_lightning.census import check_tables
 from kn_lightning.core.weights import LAMBDA_1, LAMBDA_2, UPDATE, WeightEdit, check_weight_edits
 from kn_lightning.data.encoding import encode_prompt
@@ -27,6 +24,10 @@ from kn_lightning.encoders.loading import load_encoder
 from kn_lightning.encoders.weights import check_editable, weight_edit
 from kn_lightning.environment import weights_sha256
 from kn_lightning.errors import InputError
+from kn_lightning.files import checked_path
+from kn_lightning.parsing import read_config
+from kn_lightning.report.environment import run_environment
+from kn_lightning.report.tables import check_files, checked_table
 from kn_lightning.schema import EncodedPrompt, Neuron, Prompt
 
 RECORD = "weight_edits.json"
@@ -80,12 +81,20 @@ def write_edited(run_dir: Path, folder: Path, request: Request, source: str | No
         InputError: no finished run, another encoder, a concept without neurons, or a place that
             can't be written.
     """
+    checked_path("edit", folder)
     config, environment, rows = _read(run_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already; give a new folder")
     neurons = {concept: _neurons(run_dir, rows, concept) for concept in request.concepts}
-    encoder = load_encoder(source or config["model"]["encoder"])
-    if weights_sha256(encoder.model) != environment["encoder"]["weights_sha256"]:
+    model = config.get("model")
+    source = source or (model.get("encoder") if isinstance(model, dict) else None)
+    if not isinstance(source, str):
+        raise InputError(
+            f"{run_dir / 'config.yaml'}: no text for model.encoder; give the run's encoder with"
+            " --model.encoder"
+        )
+    encoder = load_encoder(source)
+    if weights_sha256(encoder.model) != environment["encoder"].get("weights_sha256"):
         raise InputError(
             f"{encoder.name} is not the encoder of {run_dir}: its weights are others;"
             " give the run's with --model.encoder"
@@ -114,17 +123,12 @@ def write_edited(run_dir: Path, folder: Path, request: Request, source: str | No
 
 def _read(run_dir: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, list[Any]]]:
     """Settings and environment of a run, and rows of the tables that are needed."""
-    files = ("config.yaml", "environment.json", *(f"{name}.parquet" for name in _TABLES))
-    missing = [name for name in files if not (run_dir / name).is_file()]
-    if missing:
-        raise InputError(
-            f"{run_dir}: not a finished run, {' and '.join(missing)} missing;"
-            " give the run folder that analyze.py wrote"
-        )
-    config = yaml.safe_load((run_dir / files[0]).read_text(encoding="utf-8"))
-    environment = json.loads((run_dir / files[1]).read_text(encoding="utf-8"))
+    names = ("config.yaml", "environment.json", *(f"{name}.parquet" for name in _TABLES))
+    check_files(run_dir, names)
+    config = read_config(run_dir / names[0])
+    environment = run_environment(run_dir / names[1])
     check_tables(run_dir, environment, str(run_dir))
-    tables = {name: pq.read_table(run_dir / f"{name}.parquet").to_pylist() for name in _TABLES}
+    tables = {name: checked_table(run_dir, name).to_pylist() for name in _TABLES}
     return config, environment, tables
 
 
@@ -148,8 +152,8 @@ def _new_answers(
     words = dict(zip(request.concepts, request.new, strict=True)) if request.new else {}
     table = run_dir / "weight_edits.parquet"
     if not words and table.is_file():
-        columns = pq.read_table(table, columns=["concept", "target"]).to_pylist()
-        words = {row["concept"]: row["target"] for row in columns if row["target"] is not None}
+        rows_of_edits = checked_table(run_dir, "weight_edits", ["concept", "target"]).to_pylist()
+        words = {row["concept"]: row["target"] for row in rows_of_edits if row["target"]}
     return {
         concept: _new_answer(encoder, run_dir, rows, concept, words.get(concept))
         for concept in request.concepts

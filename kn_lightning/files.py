@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+
+from kn_lightning.errors import InputError
+
+
+def checked_path(flag: str, name: str | Path) -> Path:
+    """The path that a flag gives, of a file or folder that may be there or not.
+
+    Raises:
+        InputError: no file of this system can have that name.
+    """
+    try:
+        os.lstat(name)
+    except ValueError as error:  # a zero byte, half of an emoji
+        raise InputError(f"{flag} {str(name)!r:.60}: {error}; give another name") from error
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
+            raise InputError(
+                f"{flag} {str(name)!r:.60} of {len(str(name))} letters: {error.strerror}; give"
+                " another name"
+            ) from error
+    return Path(name)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -114,8 +114,8 @@ class FormationRecord:
         """The checkpoint of each step that is there."""
         if not (self.path / f"{CONCEPTS}.parquet").is_file():
             return {}
-        table = pq.read_table(self.path / f"{CONCEPTS}.parquet", columns=["step", "checkpoint"])
-        return dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        concepts, _ = read_tables(self.path)
+        return dict(zip(concepts["step"], concepts["checkpoint"], strict=True))
 
     def add(self, concepts: pd.DataFrame, neurons: pd.DataFrame) -> pd.DataFrame:
         """Put a step to those that are there.

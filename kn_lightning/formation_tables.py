@@ -65,7 +65,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version = content["schema_version"]
         dict(content["identity"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path}: not what a formation study writes ({error}); give the folder of one"
         ) from error

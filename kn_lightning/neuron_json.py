@@ -15,11 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from kn_lightning.census import check_tables
 from kn_lightning.errors import InputError
-from kn_lightning.files import write_whole
+from kn_lightning.files import checked_path, write_whole
 from kn_lightning.schema import Neuron
 
 Neurons = dict[str, list[Neuron]]
@@ -71,26 +69,23 @@ def write_neurons(run_dir: Path, path: Path) -> None:
     """Write a run's knowledge neurons to a file; concepts without any have an empty list.
 
     Raises:
-        InputError: the folder is no finished run, or the file can't be written.
+        InputError: the folder is no finished run, a table of it is damaged, or the file can't be
+            written.
     """
-    missing = [
-        f"{name}.parquet"
-        for name in ("prompts", "neurons")
-        if not (run_dir / f"{name}.parquet").is_file()
-    ]
-    if missing:
-        raise InputError(
-            f"{run_dir}: not a finished run, {' and '.join(missing)} missing;"
-            " give the run folder that analyze.py wrote"
-        )
+    if checked_path("neurons", path).is_dir():
+        raise InputError(f"{path} is a folder; give a file, such as {path / 'neurons.json'}")
+    # Here: a study doesn't need the libraries of the report.
+    from kn_lightning.report.tables import check_files, checked_table
+
+    check_files(run_dir, ("prompts.parquet", "neurons.parquet"))
     record = run_dir / "environment.json"
     if record.is_file():
         check_tables(run_dir, _object(record, "RUN_DIR"), str(run_dir))
-    prompts = pq.read_table(run_dir / "prompts.parquet", columns=["concept"])
-    neurons = pq.read_table(run_dir / "neurons.parquet", columns=["concept", "layer", "neuron"])
+    prompts = checked_table(run_dir, "prompts", ["concept"])
+    neurons = checked_table(run_dir, "neurons", ["concept", "layer", "neuron"])
     pairs: dict[str, list[list[int]]] = {c: [] for c in prompts["concept"].to_pylist()}
     for row in neurons.to_pylist():
-        pairs[row["concept"]].append([row["layer"], row["neuron"]])
+        pairs.setdefault(row["concept"], []).append([row["layer"], row["neuron"]])
     try:
         write_whole(path, json.dumps(pairs, indent=4, ensure_ascii=False))
     except OSError as error:
@@ -98,6 +93,7 @@ def write_neurons(run_dir: Path, path: Path) -> None:
 
 
 def _object(path: Path, flag: str) -> dict[str, Any]:
+    checked_path(flag, path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -42,7 +42,7 @@ def read_configs(arguments: Sequence[str]) -> Configs:
     Raises:
         InputError: one can't be read, is no YAML, or has no keys with values.
     """
-    return {path: _config(path) for path in _named(arguments)}
+    return {path: read_config(path) for path in _named(arguments)}
 
 
 def _named(arguments: Sequence[str]) -> Iterator[Path]:
@@ -52,7 +52,12 @@ def _named(arguments: Sequence[str]) -> Iterator[Path]:
             yield from map(Path, [value] if equals else arguments[number + 1 : number + 2])
 
 
-def _config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """The keys and values of a config file.
+
+    Raises:
+        InputError: it can't be read, is no YAML, or has no keys with values.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -21,7 +21,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from kn_lightning.errors import InputError
-from kn_lightning.files import write_whole
+from kn_lightning.files import checked_path, write_whole
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[:/]")
 _SECRETS = re.compile(r"(?<=//)[^/@\s]*@|(?<=\S)[?#][^\s'\"]*")
@@ -39,23 +39,26 @@ def place_of(name: str | Path, flag: str) -> Path | RemotePlace:
         InputError: an address that can't be reached, or of a kind that no installed package knows;
             or a name that no file of results can have.
     """
-    if "\0" in str(name):
-        raise InputError(f"{flag} {name}: this name has a zero byte; give another")
     try:
         str(name).encode()
     except UnicodeEncodeError as error:
         raise InputError(f"{flag} {name}: this name is not UTF-8; give another") from error
     if not _ADDRESS.match(str(name)):
         # A relative name that begins like "exp:1" is an address to Arrow.
-        return Path(name).absolute() if ":" in str(name).partition("/")[0] else Path(name)
+        path = checked_path(flag, name)
+        return path.absolute() if ":" in str(name).partition("/")[0] else path
     shown = _SECRETS.sub("", str(name))
     try:
         if "//" not in str(name):
             raise ValueError("an address has two slashes")
         files, root = url_to_fs(str(name), use_listings_cache=False)
         if isinstance(files, LocalFileSystem):
-            return Path(root)
+            return checked_path(flag, root)
+        if not root.strip("/"):
+            raise ValueError("it names no folder there")
         return RemotePlace(shown, files, root.rstrip("/"))
+    except InputError:
+        raise
     except Exception as error:  # each file system has errors of its own
         raise InputError(
             f"{flag} {shown}: {_said(error)}; give a folder, or an address that this machine can"

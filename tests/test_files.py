@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kn_lightning import files
+from kn_lightning.errors import InputError
 
 
 def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,3 +22,15 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         files.write_whole(path, "new")
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "a/" * 5000])
+def test_name_that_no_file_can_have_is_refused_with_its_flag(name: str) -> None:
+    with pytest.raises(InputError, match="data.path '.*; give another name"):
+        files.checked_path("data.path", name)
+
+
+def test_any_other_name_is_a_path_whether_it_is_there_or_not(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in (tmp_path, tmp_path / "file", tmp_path / "none", tmp_path / "file" / "none"):
+        assert files.checked_path("data.path", str(name)) == name

@@ -118,7 +118,7 @@ def test_a_runs_neurons_are_written_by_concept_in_the_studys_order(tmp_path: Pat
 
 
 def test_export_needs_a_finished_run_and_a_place(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not a finished run, prompts.parquet and neurons.parquet"):
+    with pytest.raises(InputError, match="not a finished run, prompts.parquet, neurons.parquet"):
         write_neurons(tmp_path, tmp_path / "neurons.json")
     run = run_folder(tmp_path / "run")
     (tmp_path / "file").touch()

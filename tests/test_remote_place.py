@@ -32,8 +32,8 @@ def test_no_bucket_is_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [(os.fsdecode(b"r\xe9"), "r\\udce9: this name is not UTF-8")]
-    + [("a\0b", "a\\x00b: this name has a zero byte")],
+    [(os.fsdecode(b"r\xe9"), "r\\udce9: this name is not UTF-8; give another")]
+    + [("a\0b", "'a\\x00b': embedded null byte; give another name")],
 )
 def test_name_that_no_file_can_have_is_refused_before_anything_is_written(
     tmp_path: Path, name: str, said: str
@@ -41,7 +41,7 @@ def test_name_that_no_file_can_have_is_refused_before_anything_is_written(
     for arguments in (("--run_dir", name), ("report", name)):
         done = command("analyze.py", *arguments, cwd=tmp_path)
         assert done.code == 2
-        assert done.err == f"error: run_dir {said}; give another\n"
+        assert done.err == f"error: run_dir {said}\n"
     assert not list(tmp_path.iterdir())
 
 
@@ -64,8 +64,15 @@ def test_name_with_a_colon_is_a_folder_like_any_other(
     [
         ("nonsense://a/b", "nonsense"),
         ("memory:/a/b", "two slashes"),
+        ("memory://", "names no folder"),
     ],
 )
 def test_what_is_wrong_with_an_address_is_said_with_its_flag(address: str, said: str) -> None:
     with pytest.raises(InputError, match=f"^formation.folder {address}: .*{said}"):
         place_of(address, "formation.folder")
+
+
+def test_names_that_no_folder_can_have_are_refused(tmp_path: Path) -> None:
+    for name in ("a\0b", f"file://{tmp_path}/" + "x" * 300):
+        with pytest.raises(InputError, match=r"run_dir '.*give another name"):
+            place_of(name, "run_dir")

@@ -7,6 +7,7 @@ from pathlib import Path
 from lightning import Callback, LightningModule, Trainer
 
 from kn_lightning.errors import InputError
+from kn_lightning.files import checked_path
 
 
 class ExportCallback(Callback):
@@ -17,7 +18,7 @@ class ExportCallback(Callback):
     """
 
     def __init__(self, folder: Path = Path("checkpoints/encoder")) -> None:
-        self.folder = folder
+        self.folder = checked_path("export.folder", folder)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Makes the folder now: at the end it would be too late to learn that it can't be."""

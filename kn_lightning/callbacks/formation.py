@@ -21,6 +21,7 @@ from kn_lightning.data.jsonl import read_jsonl
 from kn_lightning.data.modules import PromptGroups
 from kn_lightning.data.study import merged_groups
 from kn_lightning.errors import InputError
+from kn_lightning.files import checked_path
 from kn_lightning.formation import (
     FormationSettings,
     Step,
@@ -71,7 +72,7 @@ class FormationCallback(Callback):
         self.every = every
         self.settings = FormationSettings(max_groups, threshold, share, inclusive)
         self.record = FormationRecord(folder)
-        self.prompts = prompts
+        self.prompts = None if prompts is None else checked_path("formation.prompts", prompts)
         self._measured: set[int] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -36,9 +36,8 @@ _PARTS = {tag: part for part, tags in _TAGS.items() for tag in (part.upper(), *t
 _CLASSES = {"verb": "modifier", "adjective": "modifier", "adverb": "modifier"}
 """The paper compares nouns with verbs, adjectives and adverbs together."""
 
-# Of Unicode's private use: no sentence has it, and no rule of the tokenizer knows it.
-_PLACE = "\ue000"
-_WORD_AT_PLACE = re.compile(rf"(\w*{_PLACE}\w*)")
+_PLACES = range(0xF0000, 0x10FFFE)
+"""Of Unicode's private use: no rule of the tokenizer knows one, and no sentence has them all."""
 
 
 class Tagger(Protocol):
@@ -146,12 +145,13 @@ def filled_tokens(prompt: str, concept: str) -> tuple[list[str], int]:
     """
     tokens: list[str] = []
     place = -1
-    for token in _tokenizer().tokenize(prompt.replace(MASK, _PLACE)):
-        if _PLACE not in token:
+    mark = next(char for char in map(chr, _PLACES) if char not in prompt)
+    for token in _tokenizer().tokenize(prompt.replace(MASK, mark)):
+        if mark not in token:
             tokens.append(token)
             continue
-        before, word, after = _WORD_AT_PLACE.split(token)
-        tokens += filter(None, (before, *word.replace(_PLACE, concept).split()))
+        before, word, after = re.split(rf"(\w*{mark}\w*)", token)
+        tokens += filter(None, (before, *word.replace(mark, concept).split()))
         place = len(tokens) - 1
         tokens += filter(None, (after,))
     return tokens, place

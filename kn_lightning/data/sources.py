@@ -15,6 +15,7 @@ from kn_lightning.data.lama import FILES, LAMA_URL, Masked, Part, read_lama
 from kn_lightning.data.modules import PromptGroups
 from kn_lightning.data.pararel import pararel_files, read_pararel
 from kn_lightning.errors import InputError
+from kn_lightning.files import checked_path
 from kn_lightning.schema import EncodedPrompt, PromptGroup, Skipped
 
 
@@ -41,7 +42,7 @@ class JsonlPrompts(PromptGroups):
 
     def __init__(self, path: str | Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.path = Path(path)
+        self.path = checked_path("data.path", path)
 
     def read(self) -> Iterable[PromptGroup]:
         """The file's groups."""
@@ -63,7 +64,7 @@ class CsvPrompts(PromptGroups):
 
     def __init__(self, path: str | Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.path = Path(path)
+        self.path = checked_path("data.path", path)
 
     def read(self) -> Iterable[PromptGroup]:
         """The file's groups."""
@@ -106,7 +107,7 @@ class LamaPrompts(PromptGroups):
             raise InputError(f"data.min_prompts {min_prompts}: give at least 1")
         if part == "Squad" and mask == "subject":
             raise InputError("data.mask subject: Squad's sentences have none; use object")
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else checked_path("data.path", path)
         self.url = url
         self.part = part
         self.mask = mask
@@ -162,7 +163,7 @@ class PararelPrompts(PromptGroups):
         super().__init__(**kwargs)
         if min_patterns < 1:
             raise InputError(f"data.min_patterns {min_patterns}: give at least 1")
-        self.path = Path(path)
+        self.path = checked_path("data.path", path)
         self.mask = mask
         self.min_patterns = min_patterns
 

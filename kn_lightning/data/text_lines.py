@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from kn_lightning.data.masking import RandomMasking
 from kn_lightning.data.modules import MaskedSentences, evenly_kept
 from kn_lightning.errors import InputError
+from kn_lightning.files import checked_path
 
 
 class TextLines(MaskedSentences):
@@ -27,7 +28,7 @@ class TextLines(MaskedSentences):
             raise InputError(
                 f"data.validation_share {validation_share}: give a share from 0 to below 1"
             )
-        self.path = path
+        self.path = checked_path("data.path", path)
         self.validation_share = validation_share
         self._training: list[list[int]] = []
         self._validation: list[list[int]] = []

@@ -32,7 +32,11 @@ _log = logging.getLogger(__name__)
 
 
 def probe_batch(tokenizer: Any, device: torch.device, n_masks: int = 1) -> TokenBatch:
-    """Three short rows of two lengths, padded, with one mask or two at different places."""
+    """Three short rows of two lengths, padded, with one mask or two at different places.
+
+    Raises:
+        InputError: the tokenizer makes more masks of them, or none.
+    """
     mask = tokenizer.mask_token
     texts = [f"{mask} a b c d e", f"a {mask} b", f"a b c d {mask} e"]
     if n_masks == 2:
@@ -43,7 +47,13 @@ def probe_batch(tokenizer: Any, device: torch.device, n_masks: int = 1) -> Token
     ids = torch.tensor([row + [padding] * (width - len(row)) for row in encoded], device=device)
     lengths = torch.tensor([len(row) for row in encoded], device=device)
     attention = (torch.arange(width, device=device) < lengths[:, None]).long()
-    positions = (ids == tokenizer.mask_token_id).nonzero()[:, 1].view(-1, n_masks)
+    masks = ids == tokenizer.mask_token_id
+    if (masks.sum(1) != n_masks).any():
+        raise InputError(
+            f"{tokenizer.name_or_path}: its tokenizer makes {masks.sum(1).tolist()} masks of"
+            f" {texts}; give the tokenizer.json that the model was trained with"
+        )
+    positions = masks.nonzero()[:, 1].view(-1, n_masks)
     return TokenBatch(ids, attention, positions, torch.zeros_like(positions))
 
 

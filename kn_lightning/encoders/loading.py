@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,7 +10,6 @@ from os.path import expanduser
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoModelForMaskedLM,
     AutoTokenizer,
@@ -25,6 +25,7 @@ from kn_lightning.encoders.encoder import Encoder, Traits
 from kn_lightning.encoders.rows import ROWS
 from kn_lightning.encoders.scratch import scratch_model
 from kn_lightning.errors import InputError
+from kn_lightning.files import checked_path
 
 EMBEDDED = "embedded"
 SCRATCH = "scratch"
@@ -88,10 +89,26 @@ def located(name: str) -> tuple[str, str]:
     if name == EMBEDDED:
         return str(EMBEDDED_FOLDER), _NEWEST
     folder = expanduser(name)
+    checked_path("model.encoder", folder)
     place, at, revision = name.rpartition("@")
     if at and place and revision and not Path(folder).exists():
         return place, revision
     return folder, _NEWEST
+
+
+def reason(error: Exception) -> str:
+    """What transformers says of a folder that it can't load, in one line.
+
+    Raises:
+        MemoryError: that was the error, and the folder may be whole.
+    """
+    if isinstance(error, MemoryError):
+        raise error
+    first, *others = [line.strip() for line in str(error).strip().splitlines()] or [""]
+    said = " ".join([first, *others[:1]]) if first.endswith(":") else first
+    # Of these the message is a sentence; of a KeyError it is a word.
+    speaks = said and isinstance(error, OSError | ValueError | RuntimeError | ImportError)
+    return said if speaks else f"{type(error).__name__}: {said}".removesuffix(": ")
 
 
 def _check_together(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
@@ -164,10 +181,10 @@ def _load_model(name: str, folder: str, revision: str) -> PreTrainedModel:
                 ignore_mismatched_sizes=True,  # refused below, by their names
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # what a broken folder raises is transformers' business
         raise InputError(
             f"model.encoder {name}: not loadable as a masked LM with safetensors weights"
-            f" ({str(error).strip().splitlines()[0]}); {_advice(name, folder, str(error))}"
+            f" ({reason(error)}); {_advice(name, folder, str(error))}"
         ) from error
     missing, resized = sorted(info["missing_keys"]), sorted(info["mismatched_keys"])
     if missing:
@@ -192,7 +209,8 @@ def _quiet() -> Iterator[None]:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
     finally:
         transformers_logging.set_verbosity(before)
 
@@ -221,12 +239,14 @@ def _advice(name: str, folder: str, error: str) -> str:
 
 def _load_tokenizer(name: str, folder: str, revision: str) -> PreTrainedTokenizerBase:
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder, revision=revision, trust_remote_code=False
-        )
-    except (OSError, ValueError) as error:
+        with _quiet():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                folder, revision=revision, trust_remote_code=False
+            )
+            tokenizer("a 字 ψ")  # some of what is broken shows at text with what it doesn't know
+    except Exception as error:  # what broken files raise is transformers' business
         raise InputError(
-            f"model.encoder {name}: no tokenizer there ({str(error).strip().splitlines()[0]});"
+            f"model.encoder {name}: no tokenizer there that can be read ({reason(error)});"
             " put its files, such as tokenizer.json, into the folder"
         ) from error
     return tokenizer

@@ -4,6 +4,7 @@ Reads nothing but the folder: no model, no trainer. A study can be reported agai
 machine without a GPU.
 
     tables       files of the run folder → checked data frames
+    environment  the settings, versions and sizes among them → checked
     weights      weight edits → their reliability, generality and locality (weight_wording,
                  weight_figures: in words, in a picture)
     values       value vectors → ranks of concepts among what they promote (value_wording,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from kn_lightning.census import check_tables
 from kn_lightning.errors import InputError
+from kn_lightning.report.environment import run_environment
 from kn_lightning.schema import (
     ADDED_COLUMNS,
     ASKED_BY,
@@ -30,36 +31,6 @@ FILES = (
     *(f"{name}.parquet" for name in SCHEMAS if name not in OPTIONAL_TABLES),
 )
 """What a finished run folder holds before it is reported."""
-
-REQUIRED: dict[str, tuple[str, ...]] = {
-    "versions": (),
-    "platform": (),
-    "device": (),
-    "devices": (),
-    "precision": (),
-    "encoder": (
-        "id",
-        "revision",
-        "model_type",
-        "n_layers",
-        "n_neurons",
-        "hidden_size",
-        "vocabulary",
-    ),
-    "data": ("class", "sha256", "groups", "prompts"),
-    "study": (
-        "rule",
-        "nodes",
-        "tolerance",
-        "path",
-        "threshold",
-        "share",
-        "inclusive",
-        "factors",
-        "unrelated",
-    ),
-}
-"""Keys of ``environment.json`` that the report prints; ``seconds`` and its parts may be missing."""
 
 # Keys repeat thousands of times: as categories they take a tenth of the memory and group faster.
 _CATEGORIES = ("concept", "prompt_id", "prompt_kind", "edit", "neurons")
@@ -110,14 +81,14 @@ def run_tables(run_dir: Path) -> RunTables:
     Raises:
         InputError: A file is missing, unreadable, of another schema or not as the run wrote it.
     """
-    _check_files(run_dir, FILES)
-    environment = _environment(run_dir / "environment.json")
+    check_files(run_dir, FILES)
+    environment = run_environment(run_dir / "environment.json")
     asked = [
         name
         for name, setting in ASKED_BY.items()
         if environment["study"].get(setting.partition(".")[2])
     ]
-    _check_files(run_dir, tuple(f"{name}.parquet" for name in asked))
+    check_files(run_dir, tuple(f"{name}.parquet" for name in asked))
     check_tables(run_dir, environment, str(run_dir))
     edits, top = _without_top(_frame(run_dir, "edits", _CATEGORIES))
     return RunTables(
@@ -143,7 +114,8 @@ def run_tables(run_dir: Path) -> RunTables:
     )
 
 
-def _check_files(run_dir: Path, files: tuple[str, ...]) -> None:
+def check_files(run_dir: Path, files: tuple[str, ...]) -> None:
+    """Raise InputError unless the folder and these files in it are there."""
     if not run_dir.is_dir():
         raise InputError(f"{run_dir}: no such folder; give the run folder that analyze.py wrote")
     missing = [name for name in files if not (run_dir / name).is_file()]
@@ -172,18 +144,31 @@ def _check_columns(path: Path, expected: pa.Schema) -> list[str]:
     return [name for name in expected.names if name in found.names]
 
 
+def checked_table(run_dir: Path, name: str, columns: Collection[str] | None = None) -> pa.Table:
+    """Columns of a run's table, all unless said, in the types of the schema.
+
+    Raises:
+        InputError: the file is missing or unreadable, or a column is missing or of another type.
+    """
+    path = run_dir / f"{name}.parquet"
+    expected = pa.schema(
+        [field for field in SCHEMAS[name] if columns is None or field.name in columns]
+    )
+    there = _check_columns(path, expected)
+    try:
+        table = completed(pq.read_table(path, columns=there), expected)
+        return table.select(expected.names).cast(expected)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read ({_line(error)}); {_REMEDY}") from error
+
+
 def _frame(
     run_dir: Path, name: str, categories: tuple[str, ...] = (), without: tuple[str, ...] = ()
 ) -> pd.DataFrame:
-    path, expected = run_dir / f"{name}.parquet", SCHEMAS[name]
-    there = _check_columns(path, expected)
-    expected = pa.schema([field for field in expected if field.name not in without])
-    try:
-        table = pq.read_table(path, columns=[name for name in there if name not in without])
-        table = completed(table, expected).select(expected.names).cast(expected)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({_line(error)}); {_REMEDY}") from error
-    frame: pd.DataFrame = table.to_pandas(categories=list(categories))
+    columns = [column for column in SCHEMAS[name].names if column not in without]
+    frame: pd.DataFrame = checked_table(run_dir, name, columns).to_pandas(
+        categories=list(categories)
+    )
     # Means over float32 columns would be summed in float32.
     return frame.astype({column: "float64" for column in frame.select_dtypes("float32").columns})
 
@@ -201,32 +186,6 @@ def _without_top(edits: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         [":".join([first, *draw]) for first, _, *draw in found], index=top.index, dtype="str"
     )
     return rows, top
-
-
-def _environment(path: Path) -> dict[str, Any]:
-    try:
-        environment = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({_line(error)}); run the study again") from error
-    if not isinstance(environment, dict):
-        raise InputError(f"{path}: an object is needed, found {type(environment).__name__}")
-    version = environment.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: schema_version is {version!r}, this kn_lightning reads {SCHEMA_VERSION}; "
-            "report the run with the version that wrote it, or run the study again"
-        )
-    missing = [key for key in REQUIRED if key not in environment]
-    missing += [
-        f"{key}.{part}"
-        for key, parts in REQUIRED.items()
-        if key in environment
-        for part in parts
-        if part not in environment[key]
-    ]
-    if missing:
-        raise InputError(f"{path}: no {', '.join(missing)}; run the study again")
-    return environment
 
 
 def _line(error: Exception) -> str:

@@ -11,6 +11,7 @@ from callbacks.commands import Finished, command
 
 from kn_lightning import load_encoder
 
+_LONG = 300 * "x"
 GOOD = '{"concept": "kitten", "prompts": ["[MASK] is a young cat."]}'
 
 
@@ -68,6 +69,18 @@ def _encoder(what: str, folder: str, *words: str) -> Case:
     return Case("Encoders", what, f"--model.encoder {folder}", (folder, *words))
 
 
+def _long(arguments: str, flag: str) -> Case:
+    """A name that no file can have, in place of LONG."""
+    what, given = f"`{flag}` too long", arguments.replace("LONG", _LONG)
+    return Case("Names of files", what, given, (flag, "300 letters", "give another name"))
+
+
+def _zero(file: str, place: str, script: str = "") -> Case:
+    """A name that has a zero byte, in a config: no argument can have one."""
+    words = (place, r"a\x00b", "null byte", "give another name")
+    return Case("Names of files", f"`{place}` with a zero byte", f"{script}--config {file}", words)
+
+
 def _formation(what: str, folder: str, encoders: str, *words: str) -> Case:
     """Of checkpoints, on one group."""
     data = "" if "--data" in encoders else " --data JsonlPrompts --data.path good.jsonl"
@@ -90,6 +103,13 @@ def _setting(flag: str, value: str, *words: str) -> Case:
     return Case(
         "Numbers", f"`{section}.{name}` {value}", f"{flag} {value}", (section, name, *words)
     )
+
+
+def _damaged(what: str, command: str, run: str, *words: str) -> Case:
+    """A finished run, with something in it that no run wrote."""
+    rest = {"neurons": " n.json", "edit": " out --concepts kitten --weights erase_zero"}
+    arguments = f"{command} damaged/{run}{rest.get(command, '')}"
+    return Case("Damaged runs", what, arguments, (f"damaged/{run}", *words))
 
 
 CASES = (
@@ -189,6 +209,18 @@ CASES = (
     _encoder("half of the weights", "models/cut"),
     _encoder("no JSON for a config", "models/broken_config"),
     _encoder("a config of another size", "models/other_size"),
+    _encoder("a config without attention heads", "models/no_heads", "masked LM"),
+    _encoder("an unknown activation function", "models/activation", "foo"),
+    _encoder("a size that is text", "models/text_size", "hidden_size", "'x'"),
+    _encoder("no vocabulary", "models/no_vocabulary", "masked LM"),
+    _encoder("padding outside of the vocabulary", "models/padding", "Padding_idx"),
+    _encoder("a list for its type", "models/types", "list"),
+    _encoder("an unknown type of numbers", "models/dtype", "foo"),
+    _encoder("an empty object for a tokenizer", "models/tokenizer_object", "tokenizer.json"),
+    _encoder("a list for a tokenizer", "models/tokenizer_list", "tokenizer.json"),
+    _encoder("a list for a tokenizer's settings", "models/tokenizer_settings", "tokenizer"),
+    _encoder("text for a tokenizer's length", "models/tokenizer_length", "tokenizer"),
+    _encoder("weights in parts without their list", "models/shards", "weight_map"),
     _encoder("a weight that is not a number", "models/nan"),
     _encoder("a run folder", "other_run"),
     Case("Flags", "unknown", "--refine.treshold 0.3", ("refine.treshold", "refine.threshold")),
@@ -299,6 +331,7 @@ CASES = (
     _number("--seed_everything", "-1", "-1"),
     Case("Run folders", "a file", "--run_dir good.jsonl", ("good.jsonl",)),
     Case("Run folders", "an unknown kind of address", "--run_dir s4://a/run", ("s4://a/run",)),
+    Case("Run folders", "an address of no folder", "--run_dir memory://", ("memory://", "folder")),
     Case("Run folders", "half an address", "--run_dir s3:/a/run", ("s3:/a/run",)),
     Case("Other commands", "no such run", "report none", ("none", "run folder")),
     Case("Other commands", "no run", "report texts", ("texts",)),
@@ -333,8 +366,31 @@ CASES = (
         "train.py --data TextLines --data.path latin1.csv",
         ("latin1.csv",),
     ),
+    _zero("zero.yaml", "data.path"),
+    _zero("zero_text.yaml", "data.path", "train.py "),
+    _long("--data PararelPrompts --data.path LONG", "data.path"),
+    _long("--model.encoder LONG", "model.encoder"),
+    _long("--refine.neurons LONG", "refine.neurons"),
+    _long("--run_dir LONG", "run_dir"),
+    _long("neurons damaged/cut LONG", "neurons"),
+    _long("edit damaged/cut LONG --concepts kitten --weights erase_zero", "edit"),
+    _long("formation out --encoders models/good LONG", "--encoders"),
+    _long("formation LONG --encoders models/good models/nan", "formation"),
+    _long("train.py --export.folder LONG", "export.folder"),
+    Case("Names of files", "a folder", "neurons damaged/cut .", (". is a folder", "neurons.json")),
+    _damaged("a table that was cut off", "neurons", "cut", "neurons.parquet"),
+    _damaged("a table that was cut off", "edit", "cut", "neurons.parquet"),
+    _damaged("a table that was cut off", "report", "cut", "neurons.parquet"),
+    _damaged("a number for the versions", "report", "versions", "versions is 5"),
+    _damaged("no encoder", "report", "no_encoder", "encoder is None"),
+    _damaged("text for a number", "report", "layers", "encoder.n_layers is 'four'"),
+    _damaged("nested too deep", "report", "deep", "environment.json"),
+    _damaged("settings nested too deep", "edit", "deep_config", "config.yaml"),
+    _damaged("settings without an encoder", "edit", "no_model", "model.encoder"),
     _formation("no such folder", "out", "models/good ./none", "./none"),
     _formation("an empty folder", "out", "models/good models/empty", "models/empty"),
+    _formation("a config of no sense", "out", "models/no_heads models/good", "models/no_heads"),
+    _formation("a size that is text", "out", "models/good models/text_size", "hidden_size", "'x'"),
     _formation("a single checkpoint", "out", "models/good", "models/good", "two"),
     _formation("a checkpoint twice", "out", "models/good models/good", "models/good", "twice"),
     _formation(

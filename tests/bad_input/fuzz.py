@@ -7,13 +7,18 @@ an InputError of one line; whatever else is raised is counted by the reader that
 from __future__ import annotations
 
 import random
+import re
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
+from encoders.tiny import tiny_model
+
+from kn_lightning import load_encoder
 from kn_lightning.cli import AnalyzeCLI
 from kn_lightning.data.csv_prompts import read_csv
 from kn_lightning.data.jsonl import json_objects, read_jsonl
@@ -105,6 +110,18 @@ def spoiled(good: str, draw: random.Random) -> bytes:
     return bytes(content)
 
 
+def misvalued(good: str, draw: random.Random) -> bytes:
+    """A good JSON file in which up to three keys have a value of another kind or size."""
+    for _ in range(draw.randint(1, 3)):
+        values = list(re.finditer(r'(?<=": )("[^"]*"|[\w.+-]+|\{|\[)', good))
+        place = draw.choice(values)
+        new = draw.choice(("null", "true", "0", "-1", "3", "0.5", '"x"', "[]", "{}", "[[1]]"))
+        # Of a list or an object the first thing in it, which its end still closes.
+        new = f"{place[0]}{new}, " if place[0] in "{[" else new
+        good = f"{good[: place.start()]}{new}{good[place.end() :]}"
+    return good.encode()
+
+
 def _exhausted(entries: Iterable[object]) -> None:
     for _ in entries:
         pass
@@ -149,15 +166,40 @@ def _config(path: Path) -> None:
         AnalyzeCLI()
 
 
-READERS: dict[str, tuple[Callable[[Path], None], str, float]] = {
-    "jsonl": (_jsonl, _JSONL, 0.3),
-    "csv": (_csv, _CSV, 0.3),
+def _encoder(folder: Path, path: Path) -> None:
+    """The fuzzed file is one of an encoder's."""
+    place, content = folder / path.name.removeprefix("fuzzed."), path.read_bytes()
+    if re.search(rb"\d{4}", content):  # the size of a model that would take all memory
+        return
+    good = place.read_bytes()
+    place.write_bytes(content)
+    try:
+        load_encoder(folder)
+    finally:
+        place.write_bytes(good)
+
+
+Reader = tuple[Callable[[Path], None], str, float]
+READERS: dict[str, Reader] = {
+    "jsonl": (_jsonl, _JSONL, 0.25),
+    "csv": (_csv, _CSV, 0.25),
     "lama": (_lama, _LAMA, 0.15),
     "pararel": (_pararel, _PATTERN + _FACT, 0.05),
     "neurons": (_neurons, _NEURONS, 0.15),
     "config": (_config, _CONFIG, 0.05),
 }
 """Each with a good file and its share of the inputs."""
+
+
+def _encoder_readers(folder: Path) -> dict[str, Reader]:
+    """One for each text file of a good encoder, which is put there."""
+    model, tokenizer = tiny_model("bert")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return {
+        file.name: (partial(_encoder, folder), file.read_text(encoding="utf-8"), 0.1 / 3)
+        for file in sorted(folder.glob("*.json"))
+    }
 
 
 def fuzz(inputs: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
@@ -171,10 +213,12 @@ def fuzz(inputs: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]
     draw = random.Random(seed)
     outcomes: Counter[str] = Counter()
     broken: list[str] = []
-    for name, (read, good, share) in READERS.items():
+    readers = READERS | _encoder_readers(folder / "encoder")
+    for name, (read, good, share) in readers.items():
         path = folder / f"fuzzed.{name}"
         for number in range(round(inputs * share)):
-            content = spoiled(good, draw)
+            spoil = draw.choice((spoiled, misvalued)) if name.endswith(".json") else spoiled
+            content = spoil(good, draw)
             path.write_bytes(content)
             try:
                 read(path)

@@ -6,10 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 import transformers
 from encoders.tiny import tiny_model, wordpiece_tokenizer
 from safetensors.torch import load_file, save_file
+
+from kn_lightning.schema import SCHEMA_VERSION, SKIPPED_TABLE, TABLES
 
 from .cases import GOOD
 
@@ -59,10 +63,62 @@ _TEXTS = {
     "key.yaml": "refine: {threshhold: 0.3}\n",
     "section.yaml": "refin: {threshold: 0.3}\n",
     "text.yaml": "refine: {share: half}\n",
+    "zero.yaml": 'data: {class_path: JsonlPrompts, init_args: {path: "a\\0b"}}',
+    "zero_text.yaml": 'data: {class_path: TextLines, init_args: {path: "a\\0b"}}',
     "texts/notes.txt": "nothing of interest",
     "other_run/environment.json": '{"schema_version": 1, "identity": {}}',
     "other_formation/formation.json": '{"schema_version": 1, "identity": {}}',
     "other_run/config.yaml": "model: {encoder: embedded}\n",
+}
+
+_CONFIGS = {  # of models
+    "no_heads": {"num_attention_heads": 0},
+    "activation": {"hidden_act": "foo"},
+    "text_size": {"hidden_size": "x"},
+    "no_vocabulary": {"vocab_size": 0},
+    "padding": {"pad_token_id": 99999},
+    "types": {"model_type": ["bert"]},
+    "dtype": {"dtype": "foo"},
+}
+_FILES = {  # of models, in place of the good one
+    "tokenizer_object": ("tokenizer.json", "{}"),
+    "tokenizer_list": ("tokenizer.json", "[]"),
+    "tokenizer_settings": ("tokenizer_config.json", "[]"),
+    "tokenizer_length": ("tokenizer_config.json", '{"model_max_length": "x"}'),
+    "shards": ("model.safetensors.index.json", "{}"),
+}
+
+_RECORD = {
+    "schema_version": SCHEMA_VERSION,
+    "versions": {},
+    "platform": "Linux",
+    "device": "cpu",
+    "devices": 1,
+    "precision": "32-true",
+    "encoder": {
+        **{"id": "embedded", "revision": None, "model_type": "bert", "vocabulary": 60},
+        **{"n_layers": 3, "n_neurons": 24, "hidden_size": 16},
+    },
+    "data": {"class": "JsonlPrompts", "sha256": "0", "groups": 1, "prompts": 1},
+    "study": {
+        **{"rule": "adaptive", "nodes": None, "tolerance": 0.01, "path": "layer"},
+        **{"threshold": 0.2, "share": 0.5, "inclusive": True, "factors": [0.0], "unrelated": "a"},
+    },
+}
+_ROW = {"concept": "kitten", "prompt_id": "1", "layer": 0, "neuron": 0}
+_DEEP = "[" * 100_000
+_RUNS: dict[str, dict[str, str]] = {  # a run's files that are not what it wrote
+    "cut": {"neurons.parquet": "PAR1 and no end"},
+    "versions": {"environment.json": json.dumps(_RECORD | {"versions": 5})},
+    "no_encoder": {"environment.json": json.dumps(_RECORD | {"encoder": None})},
+    "layers": {
+        "environment.json": json.dumps(
+            _RECORD | {"encoder": _RECORD["encoder"] | {"n_layers": "four"}}  # type: ignore[operator]
+        )
+    },
+    "deep": {"environment.json": _DEEP},
+    "deep_config": {"config.yaml": _DEEP},
+    "no_model": {"config.yaml": "model: 5"},
 }
 
 ODD = (
@@ -74,6 +130,7 @@ ODD = (
     ("control characters", ("kitten", "[MASK]\x00\x07\x1b[31m is young.")),
     ("a line separator of Unicode", ("kitten", "[MASK]\u2028 is a cat.")),
     ("markup", ("kitten", "<script>alert(1)</script> [MASK].")),
+    ("a character of private use", ("kitten", "[MASK]\ue000 is a young cat.")),
     ("a mask inside of a word", ("kitten", "[MASK]s are young.")),
     ("a prompt longer than the encoder takes", ("kitten", "[MASK]" + " cat" * 80)),
     ("an answer of several tokens", ("qwertyuiop", "[MASK] is a cat.")),
@@ -98,11 +155,24 @@ def write_material(folder: Path) -> None:
     for name, text in _TEXTS.items():
         _write(folder / name, text if isinstance(text, bytes) else text.encode())
     _write_models(folder / "models")
+    _write_runs(folder / "damaged")
 
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
+
+
+def _write_runs(folder: Path) -> None:
+    for name, changed in _RUNS.items():
+        run = folder / name
+        run.mkdir(parents=True)
+        for table, schema in {**TABLES, "skipped": SKIPPED_TABLE}.items():
+            rows = [_ROW] if table in ("prompts", "neurons") else []
+            pq.write_table(pa.Table.from_pylist(rows, schema), run / f"{table}.parquet")
+        files = {"environment.json": json.dumps(_RECORD), "config.yaml": "model: {encoder: a}"}
+        for file, content in (files | changed).items():
+            (run / file).write_text(content)
 
 
 def _write_models(folder: Path) -> None:
@@ -127,6 +197,13 @@ def _write_models(folder: Path) -> None:
     }
     (copies["remote_code"] / "config.json").write_text(json.dumps(config | own))
     (copies["remote_code"] / "own.py").write_text("open('run_by_the_model', 'w').close()\n")
+    for name, changed in _CONFIGS.items():
+        shutil.copytree(good, folder / name)
+        (folder / name / "config.json").write_text(json.dumps(config | changed))
+    for name, (file, content) in _FILES.items():
+        shutil.copytree(good, folder / name)
+        (folder / name / file).write_text(content)
+    (folder / "shards" / "model.safetensors").unlink()
     whole = (good / "model.safetensors").read_bytes()
     (copies["cut"] / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     (copies["broken_config"] / "config.json").write_text('{"model_type": "bert", ')

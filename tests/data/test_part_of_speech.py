@@ -98,6 +98,7 @@ def group(concept: str, *texts: str, pos: str | None = None) -> EncodedGroup:
         ("[MASK] is sweet.", "ice cream", "ice <cream> is sweet ."),
         ("I don't [MASK]!", "cannot", "I do n't <cannot> !"),
         ("[MASK]", "don't", "<don't>"),
+        ("[MASK]\ue000, \U000f0000 a [MASK].", "cat", "cat \ue000 , \U000f0000 a <cat> ."),
     ],
 )
 def test_the_concept_is_a_token_of_its_own_wherever_it_stands(

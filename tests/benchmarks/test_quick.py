@@ -6,7 +6,6 @@ import json
 import logging
 import random
 import runpy
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -200,12 +199,8 @@ def test_the_whole_of_a_run(quick: Any) -> None:
     assert 0 < row["help_seconds"] < row["whole_seconds"]
 
 
-@pytest.mark.skipif(
-    not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-    reason="no Chromium is installed",
-)
+@pytest.mark.usefixtures("chromium")
 def test_page(quick: Any) -> None:
-    pytest.importorskip("playwright", reason="playwright isn't installed")
     (row,) = rows_of(quick("page"))
     assert (row["concepts"], row["prompts"]) == (20, 100)
     assert 0 < row["of it embedded data MB"] < row["page MB"]

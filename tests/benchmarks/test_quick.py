@@ -178,6 +178,24 @@ def test_rank_scaling_on_two_ranks(quick: Any) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_soak_to_the_end(quick: Any) -> None:
+    rows = rows_of(quick("soak"))
+    assert rows[-1]["packs"].startswith("100% of ")
+    assert all(row["resident_mib"] > 100 for row in rows)
+
+
+def test_soak_shows_growth_behind_the_last_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from soak import table_rows
+
+    rows = table_rows([(packs, 100.0) for packs in range(20)] + [(20, 150.0), (20, 170.0)], 7)
+    assert [row["packs"] for row in rows] == [f"{share}% of 20" for share in (10, 50, 90, 100)]
+    assert [row["times_a_tenth"] for row in rows] == [1, 1, 1, 1.6]
+    assert rows[-1]["rest_over_a_tenth"] == 1.6
+
+
 def test_other_methods(quick: Any) -> None:
     weights, agreement = quick("other_methods").values()
     rows = rows_of({"": weights})

@@ -22,7 +22,7 @@ TRAINING = "--trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.lim
 FOLLOWED = f"{TRAINING} --formation.max_groups 2 --model.rule gauss_legendre --model.nodes 3"
 HERE = "--model.encoder embedded"
 """In place of a model of the Hub."""
-LAMA = f"{HERE} --data.path lama.jsonl"
+LAMA = f"{HERE} --data.path lama.jsonl --trainer.accelerator cpu --trainer.devices 1"
 FRAMES = ("a {} is a young {}.", "every {} becomes a {}.", "a {} is a small {}.", "no {} is a {}.")
 """Sentences of the little LAMA and ParaRel that stand for those that are downloaded."""
 PARAREL = "python analyze.py --config configs/pararel.yaml --run_dir runs/pararel"

@@ -16,7 +16,10 @@ def train() -> None:
         from kn_lightning.cli import TrainCLI
 
         cli = TrainCLI()
-    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    except SystemExit as end:  # how Lightning answers Ctrl+C and SIGTERM, saying nothing
+        raise cli.stopped(end) from end
     if cli.trainer.is_global_zero:
         metrics = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
         for name, value in metrics.items():

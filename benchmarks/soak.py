@@ -1,9 +1,10 @@
-"""Resident memory of one long study at a tenth of its packs, at half and before its end.
+"""Resident memory of one long study at a tenth of its packs, at half, before its end and at it.
 
     python benchmarks/soak.py [--groups 3000]
 
-It is read from outside, once a second, while the study runs; "rest" is the median of all readings
-from there on over that of the readings around a tenth.
+It is read from outside, ten times a second, while the study runs; "rest" is the median of all
+readings from there on over that of the readings around a tenth. 100 % is behind the last pack,
+where the packs' tables are joined, up to the end of the process.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from killed import STUDY
 from setting import arguments, keep
@@ -31,20 +33,45 @@ def resident_mib(pid: int) -> float | None:
 
 
 def readings(command: list[str], parts: Path) -> list[tuple[int, float]]:
-    """Packs on disk and resident memory, once a second, of a study to its end."""
-    found = []
+    """Packs that are done and resident memory, ten times a second, of a study to its end."""
+    found: list[tuple[int, float]] = []
+    done = 0
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     while process.poll() is None:
         resident = resident_mib(process.pid)
-        if resident is not None and parts.is_dir():
-            found.append((len(list(parts.glob("[0-9]*[0-9]"))), resident))
-        time.sleep(1 if len(found) > 2 else 0.1)
+        # Joined packs are removed, and done all the same.
+        done = max(done, len(list(parts.glob("[0-9]*[0-9]"))))
+        if resident is not None and (found or parts.is_dir()):
+            found.append((done, resident))
+        time.sleep(0.1)
     if process.returncode:
         assert process.stderr is not None
         raise RuntimeError(process.stderr.read())
     return found
+
+
+def table_rows(found: list[tuple[int, float]], groups: int) -> list[dict[str, Any]]:
+    """Rows of the table, from what :func:`readings` gives."""
+    most = max(packs for packs, _ in found)
+    rows: list[dict[str, Any]] = []
+    for share in (0.1, 0.5, 0.9, 1.0):
+        near = 0.05 if share < 1 else 0.0
+        around = [mib for packs, mib in found if abs(packs / most - share) <= near]
+        rest = [mib for packs, mib in found if packs / most >= share]
+        if around and rest:
+            first = rows[0]["resident_mib"] if rows else statistics.median(around)
+            rows.append(
+                {
+                    "packs": f"{share:.0%} of {most}",
+                    "groups": groups,
+                    "resident_mib": statistics.median(around),
+                    "times_a_tenth": statistics.median(around) / first,
+                    "rest_over_a_tenth": statistics.median(rest) / first,
+                }
+            )
+    return rows
 
 
 def main() -> None:
@@ -65,22 +92,7 @@ def main() -> None:
             "--run_dir", str(folder / "run"),
         ]  # fmt: skip
         found = readings(command, folder / "run" / "parts")
-    most = max(packs for packs, _ in found)
-    rows = []
-    for share in (0.1, 0.5, 0.9):
-        around = [mib for packs, mib in found if abs(packs / most - share) <= 0.05]
-        rest = [mib for packs, mib in found if packs / most >= share]
-        if around and rest:
-            first = rows[0]["resident_mib"] if rows else statistics.median(around)
-            rows.append(
-                {
-                    "packs": f"{share:.0%} of {most}",
-                    "groups": options.groups,
-                    "resident_mib": statistics.median(around),
-                    "times_a_tenth": statistics.median(around) / first,
-                    "rest_over_a_tenth": statistics.median(rest) / first,
-                }
-            )
+    rows = table_rows(found, options.groups)
     keep("soak", f"{shape}, {options.groups} groups", rows, options.quick)
 
 

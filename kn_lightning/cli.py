@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import re
+import signal
 import sys
 from argparse import ArgumentError
 from pathlib import Path
@@ -16,6 +17,7 @@ from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from kn_lightning.callbacks.edit import EditCallback
 from kn_lightning.callbacks.export import ExportCallback
@@ -26,11 +28,12 @@ from kn_lightning.callbacks.track import TrackCallback
 from kn_lightning.callbacks.values import ValueCallback
 from kn_lightning.callbacks.weights import WeightCallback
 from kn_lightning.callbacks.write import WriteCallback
+from kn_lightning.closing import stopped_training
 from kn_lightning.data import sources as sources  # --data finds its classes by name
 from kn_lightning.data import text_lines as text_lines
 from kn_lightning.data.modules import MaskedSentences, PromptGroups
 from kn_lightning.environment import study_settings
-from kn_lightning.errors import InputError
+from kn_lightning.errors import InputError, Stopped
 from kn_lightning.examples import ExamplesFormatter, examples
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.parsing import read_configs, refusal
@@ -171,6 +174,23 @@ class TrainCLI(_ScriptCLI):
         """``--formation`` and ``--export``."""
         parser.add_lightning_class_args(FormationCallback, "formation")
         parser.add_lightning_class_args(ExportCallback, "export")
+
+    def stopped(self, end: SystemExit) -> BaseException:
+        """How the command ends where Lightning ended a training: on rank 0 in one line."""
+        if not self.trainer.is_global_zero:
+            return end
+        number = signal.SIGTERM if isinstance(end, SIGTERMException) else signal.SIGINT
+        formation = self.config.formation
+        record = self.config_init.formation.record
+        return Stopped(
+            number,
+            stopped_training(
+                f"stopped by {number.name} behind step {self.trainer.global_step}",
+                self.config.export.folder,
+                self.trainer.checkpoint_callbacks,
+                None if formation.every is None else (str(formation.folder), record),
+            ),
+        )
 
 
 def subclasses(kind: type) -> list[type]:

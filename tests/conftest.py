@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from encoders.tiny import ARCHITECTURES, PROMPTS, fingerprint, tiny_model
+from report.chromium import chromium_path
 
 if TYPE_CHECKING:
     from kn_lightning.encoders.encoder import Encoder
@@ -61,6 +62,12 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium."""
+    return chromium_path()
 
 
 @pytest.fixture(scope="session")

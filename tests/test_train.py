@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from kn_lightning.data.facts import embedded_groups, held_out_prompts
 from kn_lightning.encoders.loading import EMBEDDED_FOLDER
+from kn_lightning.module import MaskedLanguageModel
 
 QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
 Weights = dict[str, torch.Tensor]
@@ -228,3 +232,65 @@ def test_folder_that_cannot_be_written_is_said_before_training(tmp_path: Path) -
     assert done.code == 2
     assert str(folder) in done.err
     assert "Traceback" not in done.err
+
+
+def stopped_at(step: int, do: Callable[[], None]) -> Any:
+    """Within it ``do`` is called in the training step of this number, from 0."""
+    training_step, numbers = MaskedLanguageModel.training_step, iter(range(99))
+
+    def stopped(*arguments: Any) -> object:
+        if next(numbers) == step:
+            do()
+        return training_step(*arguments)
+
+    return mock.patch.object(MaskedLanguageModel, "training_step", stopped)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+STEPS = ("--trainer.max_steps", 6, "--trainer.max_epochs", -1, "--data.batch_size", 8)
+
+
+def test_interrupted_training_says_in_one_line_what_is_there_and_what_to_do(
+    tiny: Path, prompts: Path, train: Train, tmp_path: Path
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    flags = (*STEPS, "--model.encoder", tiny, "--data", "JsonlPrompts", "--data.path", prompts)
+    formed = ("--formation.every", 2, "--formation.folder", "followed")
+    with stopped_at(3, interrupt):
+        done, exported = train(*flags, *formed)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert (done.code, done.out) == (130, "")
+    (line,) = done.err.splitlines()
+    assert line == (
+        f"stopped by SIGINT behind step 3; the encoder goes to {exported} only when a training"
+        " ends; followed holds 2 measured steps (python analyze.py report followed draws them);"
+        " the same command begins anew with another --formation.folder, or when that one is moved"
+        " away"
+    )
+    assert {row["step"] for row in table(tmp_path / "followed", "formation")} == {0, 2}
+    again, _ = train(*flags, *formed)
+    assert (again.code, "followed holds a formation already" in again.err) == (2, True)
+    (tmp_path / "followed").rename(tmp_path / "moved")
+    again, exported = train(*flags, *formed)
+    assert again.code == 0, again.err
+    assert (exported / "model.safetensors").is_file()
+
+
+def test_terminated_training_names_its_checkpoint(
+    tiny: Path, prompts: Path, train: Train, tmp_path: Path
+) -> None:
+    flags = (*STEPS, "--model.encoder", tiny, "--data", "JsonlPrompts", "--data.path", prompts)
+    saved = ("--trainer.enable_checkpointing", "true", "--trainer.callbacks", "ModelCheckpoint")
+    saved += ("--trainer.callbacks.dirpath", "kept", "--trainer.callbacks.every_n_train_steps", 1)
+    saved += ("--trainer.callbacks.save_last", "true")
+    with stopped_at(2, lambda: os.kill(os.getpid(), signal.SIGTERM)):
+        done, _ = train(*flags, *saved)
+    assert done.code == 143, done.err
+    (line,) = done.err.splitlines()
+    assert line.startswith("stopped by SIGTERM behind step ")
+    assert f"; {tmp_path / 'kept' / 'last.ckpt'} is a checkpoint for Lightning's" in line
+    assert (tmp_path / "kept" / "last.ckpt").is_file()
+    assert line.endswith("; the same command begins anew")

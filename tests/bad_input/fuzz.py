@@ -1,15 +1,18 @@
 """``PYTHONPATH=tests python -m bad_input.fuzz 10000``: random inputs of all readers, in process.
 
 Each is a good file with a few bytes or values changed. It has to be read, or to be refused with
-an InputError of one line; whatever else is raised is counted by the reader that raised it.
+an InputError of one line; whatever else is raised is counted by the reader that raised it. The
+counts go to ``fuzz.json``, which docs/bad_input.md shows (``python -m bad_input.table``).
 """
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -26,6 +29,8 @@ from kn_lightning.data.lama import read_lama
 from kn_lightning.data.pararel import read_pararel
 from kn_lightning.errors import InputError
 from kn_lightning.neuron_json import read_neurons
+
+from .fuzz_table import RESULTS, record
 
 _JSONL = (
     '{"concept": "kitten", "prompts": ["[MASK] is a cat.", "a [MASK]."], "relation": "IsA",'
@@ -224,9 +229,10 @@ def fuzz(inputs: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]
                 read(path)
                 outcomes[f"{name} read"] += 1
             except InputError as error:
-                outcomes[f"{name} refused"] += 1
                 if name != "config" and len(str(error).splitlines()) != 1:
                     broken.append(f"{name} {number}: not one line: {str(error)!r:.200}")
+                else:
+                    outcomes[f"{name} refused"] += 1
             except SystemExit as error:  # argparse's own end
                 broken.append(f"{name} {number}: exit {error.code}: {content!r:.300}")
             except Exception as error:
@@ -235,8 +241,12 @@ def fuzz(inputs: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]
 
 
 if __name__ == "__main__":
+    count, chosen = int(sys.argv[1]), int((sys.argv[2:] or ["0"])[0])
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
-        counts, errors = fuzz(int(sys.argv[1]), int((sys.argv[2:] or ["0"])[0]), Path(place))
+        counts, errors = fuzz(count, chosen, Path(place))
+    results = record(READERS, counts, errors, chosen, time.perf_counter() - start)
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     lines = [f"{name}: {count}" for name, count in sorted(counts.items())]
     total = f"{sum(counts.values()) + len(errors)} inputs, {len(errors)} tracebacks"
     sys.stdout.write("\n".join([*lines, *errors[:20], total]) + "\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 from callbacks.commands import REPOSITORY, Finished, analyze, table
 
 from .cases import CASES, Case, run
+from .fuzz_table import kept_section
 from .material import ODD, write_material, write_odd
 
 PAGE = REPOSITORY / "docs" / "bad_input.md"
@@ -48,7 +49,7 @@ def page(said: dict[Case, str], outcomes: dict[str, str]) -> str:
             cells = (case.what, _code(" ".join(case.command)), _code(said[case]))
             lines.append(f"| {' | '.join(cells)} |\n")
     rows = [f"| {what} | {outcome} |\n" for what, outcome in outcomes.items()]
-    return "".join([*lines, _ODD, *rows])
+    return "".join([*lines, _ODD, *rows, kept_section()])
 
 
 def _code(text: str) -> str:

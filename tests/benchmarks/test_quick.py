@@ -7,7 +7,6 @@ import logging
 import random
 import re
 import runpy
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -268,6 +267,24 @@ def test_rank_scaling_on_two_ranks(quick: Any) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_soak_to_the_end(quick: Any) -> None:
+    rows = rows_of(quick("soak"))
+    assert rows[-1]["packs"].startswith("100% of ")
+    assert all(row["resident_mib"] > 100 for row in rows)
+
+
+def test_soak_shows_growth_behind_the_last_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from soak import table_rows
+
+    rows = table_rows([(packs, 100.0) for packs in range(20)] + [(20, 150.0), (20, 170.0)], 7)
+    assert [row["packs"] for row in rows] == [f"{share}% of 20" for share in (10, 50, 90, 100)]
+    assert [row["times_a_tenth"] for row in rows] == [1, 1, 1, 1.6]
+    assert rows[-1]["rest_over_a_tenth"] == 1.6
+
+
 def test_other_methods(quick: Any) -> None:
     weights, agreement = quick("other_methods").values()
     rows = rows_of({"": weights})
@@ -289,12 +306,8 @@ def test_the_whole_of_a_run(quick: Any) -> None:
     assert 0 < row["help_seconds"] < row["whole_seconds"]
 
 
-@pytest.mark.skipif(
-    not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-    reason="no Chromium is installed",
-)
+@pytest.mark.usefixtures("chromium")
 def test_page(quick: Any) -> None:
-    pytest.importorskip("playwright", reason="playwright isn't installed")
     (row,) = rows_of(quick("page"))
     assert (row["concepts"], row["prompts"]) == (20, 100)
     assert 0 < row["of it embedded data MB"] < row["page MB"]

@@ -12,12 +12,16 @@ from urllib.parse import urlparse
 import pytest
 import yaml
 from callbacks.commands import REPOSITORY, command
+from mdit_py_plugins.anchors.index import slugify, unique_slug
 
 from kn_lightning.schema import OPTIONAL_TABLES, SKIPPED_TABLE, TABLES
 
 DOCS = REPOSITORY / "docs"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-PAGES = [*REPOSITORY.glob("*.md"), *DOCS.glob("*.md")]
+PAGES = sorted(
+    [*REPOSITORY.glob("*.md"), *DOCS.glob("*.md"), *REPOSITORY.glob("*/README.md")],
+    key=lambda page: (page.parent != REPOSITORY, str(page)),
+)
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +105,51 @@ def test_a_column_without_a_meaning_ends_the_build(monkeypatch: pytest.MonkeyPat
         generate.columns(meanings)
 
 
-def test_links_lead_to_files_or_are_addresses() -> None:
-    seen = 0
-    for page in PAGES:
-        for link in LINK.findall(page.read_text(encoding="utf-8")):
-            seen += 1
-            if "://" in link:
-                assert urlparse(link).scheme == "https", (page.name, link)
-                assert "." in urlparse(link).netloc, (page.name, link)
-            else:
-                assert (page.parent / link.partition("#")[0]).is_file(), (page.name, link)
-    assert seen > 15
+def anchors(page: Path) -> set[str]:
+    """What ``#…`` of a link may name: the slugs of a page's headings, by GitHub's rule and MyST's.
+
+    Lower case, without punctuation, hyphens for spaces, and numbers for repetitions. MyST has
+    anchors for three levels of headings (``myst_heading_anchors``), GitHub for all.
+    """
+    text = re.sub(r"^(```+).*?^\1", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    levels = 3 if page.parent == DOCS else 6
+    found: set[str] = set()
+    for title in re.findall(rf"^#{{1,{levels}}} +(.*?)[ #]*$", text, re.MULTILINE):
+        shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)
+        unique_slug(slugify(re.sub("[`*]", "", shown)), found)
+    return found
+
+
+def dead(page: Path) -> list[str]:
+    """Links of a page that lead to no file, to no heading of one, or are no address."""
+    found = []
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        file = page.parent / path if path else page
+        if "://" in link:
+            address = urlparse(link)
+            alive = address.scheme == "https" and "." in address.netloc
+        else:
+            alive = file.is_file() and (not anchor or anchor in anchors(file))
+        if not alive:
+            found.append(link)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_links_lead_to_files_and_headings_or_are_addresses(page: Path) -> None:
+    assert dead(page) == []
+
+
+def test_pages_have_links() -> None:
+    assert sum(len(LINK.findall(page.read_text(encoding="utf-8"))) for page in PAGES) > 15
+
+
+def test_dead_links_are_found(tmp_path: Path) -> None:
+    links = "b.md b.md#the-way--of-data b.md#a-1 #own b.md#no b.md#comment c.md #b http://a.b"
+    page = tmp_path / "a.md"
+    page.write_text("# Own\n" + "".join(f"[x]({link})\n" for link in links.split()))
+    (tmp_path / "b.md").write_text(
+        "# The `way` & [of](https://x.y) data!\n## A\n### A\n```bash\n# comment\n```\n"
+    )
+    assert dead(page) == ["b.md#no", "b.md#comment", "c.md", "#b", "http://a.b"]

@@ -1,4 +1,7 @@
-"""Every code block of the README and the docs is run, or at least read by what would run it."""
+"""Every code block of the README and the docs is run, or at least read by what would run it.
+
+Commands are read here, and run by test_commands.py.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from html import unescape
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 import pytest
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from .chromium import chromium_path
+
 FRAME = """<!DOCTYPE html><meta charset="utf-8">
 <iframe id="page" src="{address}" style="width:{width}px;height:800px;border:0"></iframe>
 <script>
@@ -31,20 +31,14 @@ window.addEventListener("load", () => {{
 """
 """Looks at the page from outside, at a given width; nothing is put into it."""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not any(map(shutil.which, BROWSERS)), reason=f"none of {', '.join(BROWSERS)} is installed"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("chromium")]
 
 
 def opened(page: Path, folder: Path, width: int, dark: bool) -> tuple[dict[str, Any], list[str]]:
     """What a browser says of a page: its measures, and the messages of its console."""
     frame = folder / "frame.html"
     frame.write_text(FRAME.format(address=page.as_uri(), width=width), encoding="utf-8")
-    browser = next(filter(None, map(shutil.which, BROWSERS)))
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command = [chromium_path(), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
     command += [f"--user-data-dir={folder / 'profile'}", "--allow-file-access-from-files"]
     command += ["--disable-background-networking", "--proxy-server=127.0.0.1:1"]
     command += [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from kn_lightning.report import write_report
 
 from .rich import rich_environment, rich_tables
 from .runs import SCRIPT, plain, value_row, write_run
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 ODD = {
     "concept02": SCRIPT,
     "concept03": '<!-- </title> "it\'s" & 100% #=?',
@@ -29,10 +25,7 @@ ODD = {
 }
 """What concepts may be called, and no page may stumble over."""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BROWSERS)} is installed"),
-]
+pytestmark = pytest.mark.slow
 
 
 def odd_tables() -> dict[str, list[dict[str, Any]]]:
@@ -51,9 +44,9 @@ def odd_tables() -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+def browser(chromium: str) -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
 

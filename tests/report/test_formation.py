@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,15 @@ def test_report_is_self_contained_and_says_the_numbers(folder: Path) -> None:
         assert "exceeds half of its last value at step 300" in text
         assert "is open" in text  # -50 on average, and the interval reaches beyond 0
         assert "2 of 8 probabilities" in text
+
+
+def test_page_has_both_color_schemes_and_heads_of_rows(folder: Path) -> None:
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert '<meta name="color-scheme" content="light dark">' in html
+    bodies = re.findall("<tbody>(.*?)</tbody>", html, re.DOTALL)
+    rows = [row for body in bodies for row in re.findall("<tr>(.*?)</tr>", body, re.DOTALL)]
+    assert len(rows) >= len(STEPS)
+    assert all(re.fullmatch('<th scope="row">[^<]+</th>(<td.*?</td>)+', row) for row in rows)
 
 
 def test_report_drawn_again_is_the_same(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import re
 import signal
 import sys
@@ -14,6 +15,10 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser
+from lightning.fabric.plugins.environments.lsf import LSFEnvironment
+from lightning.fabric.plugins.environments.mpi import MPIEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -90,6 +95,7 @@ class _ScriptCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, or what is wrong with its settings as bad input."""
+        _check_nodes(self.config.trainer.num_nodes)
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError, TypeError) as error:
@@ -214,6 +220,17 @@ def _keys(parser: ArgumentParser, sources: dict[str, type]) -> set[str]:
         if name not in ("self", "args", "kwargs")
     }
     return own | {flag[2:] for flag in flags if flag.startswith("--") and not flag.endswith("+")}
+
+
+def _check_nodes(num_nodes: int) -> None:
+    """Raise InputError for nodes that nothing has launched: this one would wait for the rest."""
+    launchers = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
+    launched = "MASTER_ADDR" in os.environ or any(kind.detect() for kind in launchers)
+    if num_nodes > 1 and not launched:
+        raise InputError(
+            f"trainer.num_nodes {num_nodes}: start this command on every node with torchrun or srun"
+            " (docs/devices.md has the lines), or set MASTER_ADDR, MASTER_PORT and NODE_RANK there"
+        )
 
 
 def _default_run_dir(config: dict[str, Any]) -> Path:

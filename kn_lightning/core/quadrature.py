@@ -18,6 +18,8 @@ LOOSE = 0.01
 """From this tolerance on, ``adaptive`` starts with three nodes instead of four."""
 DEFAULT_NODES = 20
 """Nodes of a fixed rule unless told: what the public codes use."""
+MOST_NODES = 10_000
+"""With more, scores differ by rounding alone, and the nodes themselves fill the memory."""
 
 
 class Quadrature(NamedTuple):
@@ -133,6 +135,8 @@ def check_rule(rule: str, nodes: int | None, tolerance: float) -> None:
     """Raise InputError unless the three settings go together."""
     if not (0 < tolerance < float("inf")):
         raise InputError(f"tolerance {tolerance}: give a positive number such as 0.01")
+    if nodes is not None and nodes > MOST_NODES:
+        raise InputError(f"nodes {nodes}: give at most {MOST_NODES}")
     if rule != ADAPTIVE:
         quadrature(rule, DEFAULT_NODES if nodes is None else nodes)
     elif nodes is not None:

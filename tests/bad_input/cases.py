@@ -249,6 +249,12 @@ CASES = (
     Case("Flags", "a precision unknown", "--trainer.precision 12-true", ("12-true",)),
     Case("Flags", "a strategy unknown", "--trainer.strategy foo", ("foo",)),
     Case("Flags", "no gradients", "--trainer.inference_mode true", ("inference_mode", "false")),
+    Case(
+        "Flags",
+        "more nodes than memory",
+        "--model.rule gauss_legendre --model.nodes 100000000",
+        ("100000000", "at most"),
+    ),
     Case("Flags", "nodes with adaptive", "--model.nodes 7", ("7", "adaptive")),
     Case(
         "Flags",
@@ -327,6 +333,7 @@ CASES = (
     _number("--trainer.devices", "0", "0"),
     _number("--trainer.devices", "-3", "-3"),
     _number("--trainer.num_nodes", "0", "0"),
+    _number("--trainer.num_nodes", "2", "2", "torchrun"),
     _number("--trainer.limit_predict_batches", "-1", "-1"),
     _number("--seed_everything", "-1", "-1"),
     Case("Run folders", "a file", "--run_dir good.jsonl", ("good.jsonl",)),

@@ -40,6 +40,13 @@ RUN = {
     "python analyze.py --config configs/compat/concept_neurons_code.yaml": f"{LAMA}"
     " --edit.unrelated puppy --edit.unrelated_prompts null",
     f"{PARAREL} --trainer.devices 1": HERE,
+    "python analyze.py --data LamaPrompts --data.max_groups 600 --run_dir subjects": LAMA,
+    "python analyze.py --data LamaPrompts --data.max_groups 600 --data.mask object --run_dir"
+    " objects": LAMA,
+    "python analyze.py synonyms subjects --output synonyms.csv": "--pairs pairs.txt",
+    "python analyze.py synonyms RUN_DIR": "--pairs pairs.txt",
+    "python analyze.py symmetry subjects objects --output symmetry.csv": "",
+    "python analyze.py symmetry RUN_A RUN_B": "",
     "python analyze.py --config configs/logger/wandb.yaml --trainer.logger.offline true": FEW,
     "python train.py": TRAINING,
     "python train.py --model.encoder bert-base-uncased --data TextLines --data.path corpus.txt"
@@ -88,7 +95,10 @@ def place(tmp_path: Path) -> Path:
     ((_, prompts),) = blocks("json")[:1]
     (tmp_path / "prompts.jsonl").write_text(prompts, encoding="utf-8")
     (tmp_path / "corpus.txt").write_text("every cat was once a kitten.\n" * 20, encoding="utf-8")
-    facts = [("kitten", "cat"), ("puppy", "dog")]
+    facts = [("kitten", "cat"), ("puppy", "dog"), ("lamb", "sheep"), ("calf", "cow")]
+    for name, folder in (("RUN_A", "subjects"), ("RUN_B", "objects")):
+        (tmp_path / name).symlink_to(tmp_path / folder)  # which a command makes
+    (tmp_path / "pairs.txt").write_text("kitten\tpuppy\nlamb\tcalf\n", encoding="utf-8")
     records = [
         {"sub": young, "obj_label": old, "pred": "IsA", "masked_sentences": [text]}
         for young, old in facts
@@ -131,6 +141,7 @@ def test_commands_run_one_after_another(place: Path, monkeypatch: pytest.MonkeyP
         assert done.code == 0, (line, done.err)
         assert "Traceback" not in done.err, line
         said = re.findall(r"^(?:results|report|encoder|neurons): +(.+)$", done.out, re.MULTILINE)
-        assert said or "--help" in line, (line, done.out)
+        assert said or {"--help", "synonyms", "symmetry"} & {*line.split()}, (line, done.out)
+        assert done.out, line
         for path in said:
             assert (place / path).exists(), (line, path)

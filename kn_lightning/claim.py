@@ -6,6 +6,7 @@ import errno
 import os
 import platform
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,30 @@ def check_same(name: str, known: dict[str, Any], identity: dict[str, Any]) -> No
             f"run_dir {name} holds another study; it differs in {changes}."
             " Give another --run_dir, the settings of that study to go on with it, or"
             " --overwrite true to lose it"
+        )
+
+
+def check_free(path: Path, name: str, left: str, names: Callable[[], set[str]]) -> None:
+    """Make a folder, or raise InputError unless it is there and empty.
+
+    Args:
+        path: the folder.
+        name: what a user calls it.
+        left: how the names begin of what a run that was killed at its very first file leaves: that
+            is nobody's.
+        names: gives those of what lies there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        used = any(not entry.startswith(left) for entry in names())
+    except OSError as error:
+        raise InputError(
+            f"run_dir {name}: {error.strerror or error}; give another --run_dir"
+        ) from error
+    if used:
+        raise InputError(
+            f"run_dir {name} is not empty and holds no run (no environment.json); give another"
+            " --run_dir"
         )
 
 

@@ -26,7 +26,7 @@ from kn_lightning.census import (
     part_name,
     scores_file,
 )
-from kn_lightning.claim import HOLDER, LOCK, RunLock, check_same
+from kn_lightning.claim import HOLDER, LOCK, RunLock, check_free, check_same
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
 from kn_lightning.keys import with_keys
@@ -129,7 +129,7 @@ class RunFolder:
         """Whether a run of that study is there; raises InputError where anything else is."""
         known = self._identity()
         if known is None:
-            self._check_free()
+            check_free(self.path, self.name, f".{ENVIRONMENT}.", self._names)
         else:
             check_same(self.name, known, identity)
         return known is not None
@@ -165,23 +165,6 @@ class RunFolder:
             shutil.rmtree(entry)
         else:
             entry.unlink(missing_ok=True)
-
-    def _check_free(self) -> None:
-        """Make the folder, or raise InputError unless it is there and empty."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            # What a run that was killed at its very first file left behind is nobody's.
-            left = f".{ENVIRONMENT}."
-            used = any(not name.startswith(left) for name in self._names())
-        except OSError as error:
-            raise InputError(
-                f"run_dir {self.name}: {error.strerror or error}; give another --run_dir"
-            ) from error
-        if used:
-            raise InputError(
-                f"run_dir {self.name} is not empty and holds no run (no {ENVIRONMENT});"
-                " give another --run_dir"
-            )
 
     def check(self, plan: Sequence[Sequence[str]]) -> None:
         """Raise InputError where a part or table is not as it was written, or not of this study.

@@ -6,7 +6,8 @@ With ``--devices`` whole studies run on 1, 2, 4, ... ranks, on the CPU with as m
 as the most ranks leave. Without, one small study on one rank says what a start and a token cost; a
 study's packs, planned as always, are then dealt to ranks as always, and the slowest rank's tokens
 count. Ranks exchange nothing, so nothing else does. Strong: the same study on more ranks; weak: a
-study that grows with them. Default: as many prompts as the paper's study, of 6 to 12 tokens.
+study that grows with them; "threads instead of ranks": on the same cores one rank, with all of
+their threads. Default: as many prompts as the paper's study, of 6 to 12 tokens.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from kn_lightning.schema import EncodedGroup
 TOKENS = 12
 CALIBRATION_GROUPS = 20
 """Of the one study that is run for the cost model."""
+INSTEAD = "threads instead of ranks"
 MODELLED_RANKS = (1, 2, 4, 8, 16, 32)
 
 
@@ -84,7 +86,7 @@ def measured(options: Any) -> dict[str, dict[int, float]]:
     threads = max(1, (cores or 1) // options.devices)
     ranks = [n for n in (1, 2, 4, 8, 16) if n < options.devices] + [options.devices]
 
-    def whole(n_groups: int, n: int) -> float:
+    def whole(n_groups: int, n: int, threads: int = threads) -> float:
         flags = ["--trainer.accelerator", options.accelerator, "--trainer.devices", str(n)]
         flags += ["--trainer.strategy", "ddp"] if n > 1 else []
         flags += ["--data.pack_tokens", str(options.pack_tokens)]
@@ -93,7 +95,11 @@ def measured(options: Any) -> dict[str, dict[int, float]]:
 
     strong = {n: whole(options.groups, n) for n in ranks}
     weak = {n: whole(options.groups * n, n) for n in ranks[1:]}
-    return {"strong": strong, "weak": {1: strong[1], **weak}}
+    found = {"strong": strong, "weak": {1: strong[1], **weak}}
+    if options.accelerator == "cpu":
+        together = {n: whole(options.groups, 1, threads * n) for n in ranks[1:]}
+        found[INSTEAD] = {1: strong[1], **together}
+    return found
 
 
 def main() -> None:
@@ -119,7 +125,7 @@ def main() -> None:
                     "ranks": ranks,
                     "groups": options.groups * (ranks if kind == "weak" else 1),
                     "seconds": taken,
-                    "efficiency": ratio / (ranks if kind == "strong" else 1),
+                    "efficiency": ratio / (1 if kind == "weak" else ranks),
                     "modelled": is_model,
                 }
             )

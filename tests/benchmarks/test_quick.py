@@ -264,6 +264,7 @@ def test_rank_scaling_on_two_ranks(quick: Any) -> None:
     rows = rows_of(quick("rank_scaling", "--devices", "2"))
     assert [(row["scaling"], row["ranks"], row["modelled"]) for row in rows] == [
         ("strong", 1, False), ("strong", 2, False), ("weak", 1, False), ("weak", 2, False),
+        ("threads instead of ranks", 1, False), ("threads instead of ranks", 2, False),
     ]  # fmt: skip
 
 

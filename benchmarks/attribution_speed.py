@@ -8,10 +8,10 @@ The first on random weights of a known shape; the last on a trained encoder (``e
 package's own), where paths bend and the rules' errors differ; a second cell then says how many
 steps the other codes need for the error of ``adaptive`` over the same prompts, and times those
 steps. All get the same model on the CPU in float32, its parameters without gradients. The package
-gets one prompt at a time and the fastest of its batch sizes, captum the faster of one prompt at a
-time and several; both are found on one layer first. This project gets all prompts at once, but
-those checked alone with rules of 10 nodes and more, which make as many rows of fewer prompts. Fixed
-rules are compared with captum's at as many nodes, ``adaptive`` and the package with captum's of 20.
+gets one prompt at a time and the fastest of its batch sizes, found on one layer first; captum is
+timed with one prompt at a time and with several. This project gets all prompts at once, but those
+checked alone with rules of 10 nodes and more, which make as many rows of fewer prompts. Fixed rules
+are compared with captum's at as many nodes, ``adaptive`` and the package with captum's of 20.
 
 With ``--layers`` the other codes are timed in so many layers, as many above the middle as below,
 and their time is taken as that of all (a layer costs them a whole forward pass and a backward one
@@ -28,7 +28,7 @@ from statistics import median
 from typing import Any
 
 from accuracy import TRUTH, accuracy, difference, fewest_nodes
-from other_codes import STEPS, captum_code, package_code
+from other_codes import STEPS, captum_code, fastest_captum_code, package_code, several
 from setting import (
     SHAPES,
     arguments,
@@ -39,7 +39,7 @@ from setting import (
     ratios,
     trained_prompts,
 )
-from timed import Code, seconds_a_prompt, speed
+from timed import SEVERAL, Code, gflop_a_prompt, seconds_a_prompt, speed
 from torch import Tensor
 
 from kn_lightning.attribution import AttributionSettings, attribute_encoded
@@ -97,6 +97,20 @@ def own_code(encoder: Encoder, settings: AttributionSettings, together: int) -> 
     return Code.of(encoder, run, together)
 
 
+def captum_codes(
+    encoder: Encoder,
+    prompts: Sequence[EncodedPrompt],
+    nodes: int,
+    layers: Sequence[int] | None = None,
+) -> dict[str, Code]:
+    """Captum with one prompt at a time, and with several."""
+    name = CAPTUM[nodes]
+    return {
+        name: captum_code(encoder, nodes, 1, layers),
+        name + SEVERAL: captum_code(encoder, nodes, several(prompts, nodes), layers),
+    }
+
+
 def speeds(
     encoder: Encoder, prompts: list[EncodedPrompt], together: int, rounds: int, n_layers: int
 ) -> dict[str, Any]:
@@ -104,16 +118,22 @@ def speeds(
     layers = some_layers(encoder.structure.n_layers, n_layers)
     package, size = package_code(encoder, prompts, layers)
     name = CAPTUM[FEW]
-    codes = {PACKAGE: package, name: captum_code(encoder, prompts, FEW, layers)}
+    codes = {PACKAGE: package, **captum_codes(encoder, prompts, FEW, layers)}
     five = AttributionSettings("gauss_legendre", FEW)
     for rule, settings in {**ADAPTIVE, SAME_RULE[name]: five}.items():
         codes[rule] = own_code(encoder, settings, together)
-    checked = prompts[: min(2, codes[name].together)]
+    checked = prompts[:2]
     theirs = codes[name].run(checked)
     ours = attribute_encoded(encoder, checked, five).scores[:, layers]
     each = seconds_a_prompt(codes, prompts, rounds)
     return {
-        "rows": [speed(rule, code, each, PACKAGE, name) for rule, code in codes.items()],
+        "rows": [
+            {
+                **speed(rule, code, each, PACKAGE, name),
+                "gflop_a_prompt": gflop_a_prompt(code, prompts),
+            }
+            for rule, code in codes.items()
+        ],
         "package_batch_size": size,
         "largest_relative_difference": {name: difference(theirs, ours)},
         "layers_of_other_codes": layers,
@@ -133,23 +153,25 @@ def measured(
     results = {name: attribute_encoded(encoder, few, rule) for name, rule in own.items()}
     package, size = package_code(encoder, prompts)
     codes = {PACKAGE: package}
-    codes |= {name: captum_code(encoder, prompts, nodes) for nodes, name in CAPTUM.items()}
+    for nodes in CAPTUM:
+        codes |= captum_codes(encoder, prompts, nodes)
     same = {}
     for name, code in codes.items():
-        one = few[: min(2, code.together)]
-        ours = results[SAME_RULE[name]].scores[: len(one)]
-        same[name] = difference(code.run(one), ours)
+        some = few[: min(2, code.together)]
+        ours = results[SAME_RULE[name.removesuffix(SEVERAL)]].scores[: len(some)]
+        same[name] = difference(code.run(some), ours)
     for name, rule in own.items():
         many = rule.nodes is not None and rule.nodes >= MANY
         codes[name] = own_code(encoder, rule, len(few if many else prompts))
     each = seconds_a_prompt(codes, prompts, rounds)
     rows = []
     for name, code in codes.items():
-        result = results[SAME_RULE.get(name, name)]
+        result = results[SAME_RULE.get(name.removesuffix(SEVERAL), name)]
         captum = CAPTUM[own[name].nodes or STEPS] if name in own else CAPTUM[STEPS]
         rows.append(
             {
                 **speed(name, code, each, PACKAGE, captum),
+                "gflop_a_prompt": gflop_a_prompt(code, prompts),
                 "evaluations_a_layer": float(result.evaluations.double().mean()),
                 **accuracy(result, truth),
             }
@@ -169,7 +191,7 @@ def equal_error(
 
     others: dict[str, Callable[[int], Code]] = {
         "package": lambda steps: package_code(encoder, prompts, steps=steps)[0],
-        "captum": lambda nodes: captum_code(encoder, prompts, nodes),
+        "captum": lambda nodes: fastest_captum_code(encoder, prompts, nodes),
     }
     codes: dict[str, Code] = {}
     needed: dict[tuple[str, str], int] = {}

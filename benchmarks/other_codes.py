@@ -1,6 +1,6 @@
 """What is measured against: the PyPI package knowledge-neurons, and captum over a patched forward.
 
-The package takes one prompt at a time; captum gets as many as it is fastest with.
+The package takes one prompt at a time; captum gets one, or several.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STEPS = 20
 BATCH_SIZES = (5, 10, 20, 40, 80)
 """Of the package, where they divide its steps."""
 CAPTUM_ROWS = 40
-"""Captum is offered one prompt at a time, and as many as have so many nodes together."""
+"""Captum's several prompts have so many nodes together."""
 
 
 class Package:
@@ -132,21 +132,27 @@ def package_code(
 
 
 def captum_code(
-    encoder: Encoder,
-    prompts: Sequence[EncodedPrompt],
-    nodes: int,
-    layers: Sequence[int] | None = None,
+    encoder: Encoder, nodes: int, together: int, layers: Sequence[int] | None = None
 ) -> Code:
-    """Captum as it is timed, with the best number of prompts at a time, found on one layer."""
+    """Captum as it is timed, with so many prompts at a time."""
+    run = partial(captum_scores, encoder, nodes=nodes, layers=layers)
+    return Code.of(encoder, run, together, layers)
+
+
+def several(prompts: Sequence[EncodedPrompt], nodes: int) -> int:
+    """How many of them captum gets at a time, where it doesn't get one."""
+    return min(len(prompts), max(2, CAPTUM_ROWS // nodes))
+
+
+def fastest_captum_code(encoder: Encoder, prompts: Sequence[EncodedPrompt], nodes: int) -> Code:
+    """The faster of one prompt and several at a time, found on one layer."""
     middle = [encoder.structure.n_layers // 2]
-    most = min(len(prompts), max(2, CAPTUM_ROWS // nodes))
 
     def taken(together: int) -> float:
         given = prompts[:together]
         return seconds(partial(captum_scores, encoder, given, nodes, middle)) / together
 
-    run = partial(captum_scores, encoder, nodes=nodes, layers=layers)
-    return Code.of(encoder, run, fastest([1, most], taken), layers)
+    return captum_code(encoder, nodes, fastest([1, several(prompts, nodes)], taken))
 
 
 def fastest(sizes: list[int], taken: Callable[[int], float]) -> int:

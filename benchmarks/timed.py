@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from operations import CountedOperations
 from setting import paired_rounds, ratios
 from torch import Tensor
 
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.schema import EncodedPrompt
+
+SEVERAL = ", several prompts"
+"""Ends the name of captum's row of more than one prompt at a time."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,15 @@ def seconds_a_prompt(
 def speed(
     name: str, code: Code, each: Mapping[str, list[float]], package: str, captum: str
 ) -> dict[str, Any]:
-    """A row of a table of speed, against the package's and captum's rows."""
+    """A row of a table of speed, against the package's and captum's rows.
+
+    Args:
+        name: of the code.
+        code: as it was timed.
+        each: of all codes, :func:`seconds_a_prompt`.
+        package: the name of the package's row.
+        captum: the name of captum's row of one prompt at a time.
+    """
     faster, worst = ratios(each[package], each[name])
     return {
         "rule": name,
@@ -83,4 +95,12 @@ def speed(
         "times_faster_than_package": faster,
         "worst_round": worst,
         "times_faster_than_captum": ratios(each[captum], each[name])[0],
+        "than_captum_of_several": ratios(each[captum + SEVERAL], each[name])[0],
     }
+
+
+def gflop_a_prompt(code: Code, prompts: Sequence[EncodedPrompt]) -> float:
+    """What torch counts of the products that a code runs, of all layers, in 10^9 operations."""
+    with CountedOperations() as counted:
+        code.run(prompts[: code.together])
+    return counted.total * code.layers[1] / code.layers[0] / code.together / 1e9

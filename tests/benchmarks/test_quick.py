@@ -103,9 +103,9 @@ def rows_of(cells: dict[str, Any]) -> list[dict[str, Any]]:
 def test_attribution_speed_on_random_weights(quick: Any) -> None:
     (cell,) = quick("attribution_speed").values()
     errors = {row["rule"]: row["error_p95"] for row in rows_of({"": cell})}
-    assert len(errors) == 11
+    assert len(errors) == 14
     assert all(0 <= error < 0.01 for error in errors.values())
-    assert len(set(cell["largest_relative_difference"]) & set(errors)) == 4
+    assert len(set(cell["largest_relative_difference"]) & set(errors)) == 7
 
 
 def test_attribution_speed_alone_with_the_other_codes_in_some_layers(quick: Any) -> None:
@@ -113,9 +113,10 @@ def test_attribution_speed_alone_with_the_other_codes_in_some_layers(quick: Any)
     assert cell["layers_of_other_codes"] == [0, 2]
     rows = rows_of({"": cell})
     some, every = "2 of 3, times 1.5", "all"
-    assert [row["layers_timed"] for row in rows] == [some, some, every, every, every]
-    assert rows[0]["prompts_at_a_time"] == 1
-    assert rows[1]["prompts_at_a_time"] in (1, 8)
+    assert [row["layers_timed"] for row in rows] == [some, some, some, every, every, every]
+    assert [row["prompts_at_a_time"] for row in rows[:3]] == [1, 1, 8]
+    # Captum runs each pass from the bottom, and its head at every token.
+    assert rows[2]["gflop_a_prompt"] > 1.5 * rows[-1]["gflop_a_prompt"] > 0
     assert max(cell["largest_relative_difference"].values()) <= 1e-5
 
 

@@ -1,13 +1,14 @@
-"""How evenly packs are dealt: efficiency at 2 to 512 ranks, over the measured cost of each pack.
+"""How evenly ranks share packs: efficiency at 2 to 512 ranks, over the measured cost of each pack.
 
     python benchmarks/balance.py [--prompts LAMA.jsonl]
 
 A study of the paper's size (742 concepts) with 20,000 random prompts is computed by one process,
-and each of its packs timed. Packs depend on the study alone and ranks exchange nothing, so any
-number of ranks would compute the same packs, dealt as always by the estimate of their cost, and the
-slowest rank's sum of measured times is the study's. "Largest" is what no way of dealing can exceed,
-since a concept is never cut. Concepts' sizes: those of a file in LAMA's form, its subjects masked,
-or long-tailed ones; a cell leaves out concepts of more than a 64th of all prompts.
+and each of its packs timed. Packs depend on the study alone, so any number of ranks would compute
+the same ones: each rank takes the dearest pack that is left, by the estimate, as soon as it has
+computed its last one, and the slowest rank's sum of measured times is the study's. "Dealt
+beforehand" is as at addresses: by the estimate alone. "Largest" is what no way of sharing can
+exceed, since a concept is never cut. Concepts' sizes: those of a file in LAMA's form, its subjects
+masked, or long-tailed ones; a cell leaves out concepts of more than a 64th of all prompts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from heapq import heapify, heapreplace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ from setting import SHAPES, SPECIAL, arguments, keep, random_encoder
 from study import write_encoder
 
 from kn_lightning.census import RECORD
+from kn_lightning.data.dealing import dealt_packs, dearest_first
 from kn_lightning.data.jsonl import read_jsonl
 from kn_lightning.data.sources import LamaPrompts
-from kn_lightning.data.study import Pack, dealt_packs, make_study
+from kn_lightning.data.study import Pack, make_study
 from kn_lightning.schema import MASK
 
 PACK_TOKENS = 2048
@@ -116,7 +118,7 @@ def pack_seconds(parts: Path) -> list[float]:
 def rows(packs: list[Pack], seconds: list[float]) -> list[dict[str, Any]]:
     """Efficiency by number of ranks."""
     total = sum(seconds)
-    cost = {pack.number: own for pack, own in zip(packs, seconds, strict=True)}
+    taken = {pack.number: own for pack, own in zip(packs, seconds, strict=True)}
     # A concept's share of its pack's time goes by the estimate.
     largest = max(
         own * Pack(0, (one,)).cost / pack.cost
@@ -124,9 +126,15 @@ def rows(packs: list[Pack], seconds: list[float]) -> list[dict[str, Any]]:
         for one in pack.groups
     )
 
-    def efficiency(deal: Callable[[int], list[list[Pack]]], ranks: int) -> float:
-        slowest = max(sum(cost[pack.number] for pack in share) for share in deal(ranks))
-        return total / ranks / slowest
+    def slowest_dealt(ranks: int) -> float:
+        return max(sum(taken[pack.number] for pack in own) for own in dealt_packs(packs, ranks))
+
+    def slowest_claimed(ranks: int) -> float:
+        ends = [0.0] * ranks
+        heapify(ends)
+        for pack in dearest_first(packs):
+            heapreplace(ends, ends[0] + taken[pack.number])  # the rank that is free first
+        return max(ends)
 
     return [
         {
@@ -134,10 +142,8 @@ def rows(packs: list[Pack], seconds: list[float]) -> list[dict[str, Any]]:
             "prompts": sum(len(one.prompts) for pack in packs for one in pack.groups),
             "packs": len(packs),
             "seconds": total,
-            "efficiency": efficiency(lambda ranks: dealt_packs(packs, ranks), ranks),
-            "dealt in turn": efficiency(
-                lambda ranks: [packs[rank::ranks] for rank in range(ranks)], ranks
-            ),
+            "efficiency": total / ranks / slowest_claimed(ranks),
+            "dealt beforehand": total / ranks / slowest_dealt(ranks),
             "largest": min(1.0, total / ranks / largest),
         }
         for ranks in RANKS

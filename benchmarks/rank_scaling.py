@@ -28,7 +28,8 @@ from setting import (
 )
 from study import run_study, write_encoder, write_prompts
 
-from kn_lightning.data.study import dealt_packs, planned_packs
+from kn_lightning.data.dealing import dealt_packs
+from kn_lightning.data.study import planned_packs
 from kn_lightning.schema import EncodedGroup
 
 TOKENS = 12

@@ -39,6 +39,8 @@ def run_folder(name: str | Path) -> RunFolder:
 class RemoteFolder(RunFolder):
     """Results of one study at an address."""
 
+    has_claims = False  # not every store can make a file only if it isn't there
+
     def __init__(self, place: RemotePlace) -> None:
         super().__init__(place.path)
         self.name = place.name

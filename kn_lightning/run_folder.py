@@ -30,6 +30,7 @@ from kn_lightning.claim import HOLDER, LOCK, RunLock, check_free, check_same
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
 from kn_lightning.keys import with_keys
+from kn_lightning.pack_claims import CLAIMS, end_claims
 from kn_lightning.parts import finished, seconds_of, write_part
 from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES, completed
 
@@ -40,7 +41,7 @@ RUN_ID = "wandb_run_id"
 """Names the W&B run to go on with."""
 _WRITTEN = re.compile(
     r"parts|scores|figures|config\.yaml|environment\.json|summary\.json|report\.(html|md)"
-    r"|wandb_run_id|stop|\w+\.parquet(\.tmp)?|\..+\.tmp"
+    rf"|wandb_run_id|stop|\w+\.parquet(\.tmp)?|\..+\.tmp|{CLAIMS}"
 )
 """Names of what a run, its report and its tracking write."""
 
@@ -48,9 +49,14 @@ _WRITTEN = re.compile(
 class RunFolder:
     """Results of one study in one folder.
 
+    Attributes:
+        has_claims: ranks can claim packs in it.
+
     Args:
         path: the folder; made when the run is opened.
     """
+
+    has_claims = True
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -114,6 +120,7 @@ class RunFolder:
                 " the same command"
             )
         self.stop_file.unlink(missing_ok=True)
+        end_claims(self.path)  # of a run that was cut off
         if self.is_complete:
             if self.parts.is_dir():  # of a run that was cut off while closing
                 check_names(self.parts)

@@ -14,7 +14,7 @@ from kn_lightning.outcome import Outcome
 
 
 class ProgressCallback(Callback):
-    """Progress of ``analyze.py`` on rank 0.
+    """Progress of ``analyze.py``: what all ranks have done, said by rank 0.
 
     Args:
         interval: seconds between lines where the output is no terminal.
@@ -25,7 +25,6 @@ class ProgressCallback(Callback):
             raise InputError(f"progress.interval {interval}: give seconds, 0 or more")
         self.interval = interval
         self._bar: Progress | None = None
-        self._done = 0
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says what is to be done."""
@@ -33,9 +32,13 @@ class ProgressCallback(Callback):
             return
         self.console = Console(stderr=True)  # here: a console can't be sent to spawned ranks
         data = trainer.datamodule  # type: ignore[attr-defined]
-        self._total = sum(len(group.prompts) for pack in data.own_packs() for group in pack.groups)
+        self._left = {
+            pack.number: sum(len(group.prompts) for group in pack.groups)
+            for pack in data.study.packs
+            if pack.number not in data.finished
+        }
+        self._total = sum(self._left.values())
         self._start = self._last = time.monotonic()
-        self._done = 0
         if data.finished:
             self.console.print(
                 f"going on: {len(data.finished)} of {len(data.study.packs)} packs are done"
@@ -59,16 +62,18 @@ class ProgressCallback(Callback):
         if not trainer.is_global_zero:
             return
         assert isinstance(outputs, Outcome)
-        self._done += len(outputs.prompts)
+        # Of all ranks; this pack may not be there yet.
+        there = trainer.datamodule.on_disk() | {outputs.pack.number}  # type: ignore[attr-defined]
+        done = sum(prompts for number, prompts in self._left.items() if number in there)
         now = time.monotonic()
-        rate = self._done / (now - self._start)
+        rate = done / (now - self._start)
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, rate=rate)
-        elif now - self._last >= self.interval or self._done == self._total:
+            self._bar.update(self._task, completed=done, rate=rate)
+        elif now - self._last >= self.interval or done == self._total:
             self._last = now
-            left = (self._total - self._done) / rate
+            left = (self._total - done) / rate
             self.console.print(
-                f"{self._done} of {self._total} prompts, {rate:.1f} prompts/s, {left:.0f} s left"
+                f"{done} of {self._total} prompts, {rate:.1f} prompts/s, {left:.0f} s left"
             )
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

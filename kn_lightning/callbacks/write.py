@@ -16,6 +16,7 @@ from kn_lightning.environment import environment_record, study_identity, without
 from kn_lightning.errors import Stopped
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
+from kn_lightning.pack_claims import PackClaims, begin_claims, end_claims
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import SKIPPED_TABLE
 from kn_lightning.stopping import StopSignals
@@ -48,6 +49,8 @@ class WriteCallback(Callback):
         self._mark = time.perf_counter()
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, MaskedLanguageModel)
+        n_packs = len(data.study.packs)
+        start: tuple[frozenset[int], str | None] | None = None
         if trainer.is_global_zero:
             record = environment_record(trainer, pl_module.encoder, data, self.config)
             identity = study_identity(self.config, record)
@@ -55,12 +58,16 @@ class WriteCallback(Callback):
             table = pa.Table.from_pylist(skipped, schema=SKIPPED_TABLE)
             self.folder.open(self.config, record, table, identity, self.overwrite)
             self.folder.check(_plan(data.study.packs))
-        trainer.strategy.barrier()
-        data.finished = (
-            frozenset(range(len(data.study.packs)))
-            if self.folder.is_complete
-            else self.folder.finished_packs()
-        )
+            whole = self.folder.is_complete
+            finished = frozenset(range(n_packs)) if whole else self.folder.finished_packs()
+            claimed = self.folder.has_claims and trainer.world_size > 1
+            start = (finished, begin_claims(self.folder.path) if claimed else None)
+        # By rank 0 for all: another rank could see a pack already that is finished from now on.
+        start = trainer.strategy.broadcast(start)
+        assert start is not None
+        data.finished, claims = start
+        data.take = None if claims is None else PackClaims(self.folder.path / claims).take
+        data.on_disk = self.folder.finished_packs
         data.stopped = lambda: self.signals.asked is not None
         # Lightning's own would answer SIGTERM with a collective in the middle of whatever is
         # running; this is the one place that is passed on every rank before it installs them.
@@ -96,6 +103,7 @@ class WriteCallback(Callback):
         self.signals.restore()  # to join them can be begun again at any point
         if not trainer.is_global_zero:
             return
+        end_claims(self.folder.path)
         plan = _plan(trainer.datamodule.study.packs)  # type: ignore[attr-defined]
         if not self.folder.is_complete and (
             self.signals.asked is None or len(self.folder.finished_packs()) == len(plan)

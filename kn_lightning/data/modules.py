@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,9 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from kn_lightning.data import part_of_speech
+from kn_lightning.data.dealing import PackLoader, dealt_packs, dearest_first
 from kn_lightning.data.masking import ConceptMasking, MaskedPrompts
-from kn_lightning.data.study import Pack, Study, dealt_packs, make_study, merged_groups
+from kn_lightning.data.study import Study, make_study, merged_groups
 from kn_lightning.errors import InputError, nearest
 from kn_lightning.schema import EncodedPrompt, PromptGroup, Skipped
 
@@ -93,6 +94,11 @@ class PromptGroups(MaskedSentences):
         """Numbers of packs that a resumed run has on disk already."""
         self.stopped: Callable[[], bool] = _never
         """Whether the study is to end behind the pack in hand."""
+        self.on_disk: Callable[[], frozenset[int]] = frozenset
+        """Numbers of the packs that all ranks have finished by now."""
+        self.take: Callable[[int], bool] | None = None
+        """Whether this rank gets the pack of that number, of those that any rank may compute; None:
+        packs are dealt beforehand."""
         self._training: list[EncodedPrompt] = []
         self._validation: list[EncodedPrompt] = []
 
@@ -188,17 +194,15 @@ class PromptGroups(MaskedSentences):
         """The prompts kept from training, the concept masked."""
         return self.loader(self._validation, MaskedPrompts(self.encoder), shuffle=False)
 
-    def own_packs(self) -> list[Pack]:
-        """This rank's packs, but for the finished ones; whole packs give the same on any rank."""
+    def predict_dataloader(self) -> PackLoader:
+        """Packs for this rank, but for finished ones; whole packs give the same on any rank."""
         assert self.study is not None
         trainer = self.trainer
         assert trainer is not None
-        open_packs = [pack for pack in self.study.packs if pack.number not in self.finished]
-        return dealt_packs(open_packs, trainer.world_size)[trainer.global_rank]
-
-    def predict_dataloader(self) -> PackLoader:
-        """This rank's packs, until the study is to stop."""
-        return PackLoader(self.own_packs(), self.stopped)
+        left = [pack for pack in self.study.packs if pack.number not in self.finished]
+        if self.take is not None:
+            return PackLoader(dearest_first(left), self.stopped, self.take)
+        return PackLoader(dealt_packs(left, trainer.world_size)[trainer.global_rank], self.stopped)
 
 
 def _most_frequent_reason(excluded: list[Skipped]) -> str:
@@ -208,23 +212,6 @@ def _most_frequent_reason(excluded: list[Skipped]) -> str:
 
 def _never() -> bool:
     return False
-
-
-class PackLoader:
-    """Packs, one after another, until the study is to stop.
-
-    Not a DataLoader: packs lie in memory, in the order in which they are wanted.
-    """
-
-    def __init__(self, packs: Sequence[Pack], stopped: Callable[[], bool]) -> None:
-        self.packs = packs
-        self.stopped = stopped
-
-    def __len__(self) -> int:
-        return len(self.packs)
-
-    def __iter__(self) -> Iterator[Pack]:
-        return (pack for pack in self.packs if not self.stopped())
 
 
 def evenly_kept(number: int, share: float) -> bool:

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
 
 from kn_lightning.data.encoding import encode_group
 from kn_lightning.data.part_of_speech import Tagger, tagged
@@ -131,17 +130,6 @@ def make_study(
     sha256 = hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
     packs = planned_packs(encoded, pack_tokens)
     return Study(tuple(encoded), tuple(skipped), packs, sha256, tuple(beyond), several)
-
-
-def dealt_packs(packs: Sequence[Pack], ranks: int) -> list[list[Pack]]:
-    """The packs of each rank: the dearest are dealt first, each to the rank with least so far."""
-    loads = [(0.0, rank) for rank in range(ranks)]
-    dealt: list[list[Pack]] = [[] for _ in loads]
-    for pack in sorted(packs, key=lambda pack: -pack.cost):
-        load, rank = heappop(loads)
-        dealt[rank].append(pack)
-        heappush(loads, (load + pack.cost, rank))
-    return [sorted(packs, key=lambda pack: pack.number) for packs in dealt]
 
 
 def planned_packs(groups: Sequence[EncodedGroup], pack_tokens: int) -> tuple[Pack, ...]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from kn_lightning.callbacks import progress
 from kn_lightning.callbacks.progress import ProgressCallback
-from kn_lightning.data.study import Pack, dealt_packs
+from kn_lightning.data.study import Pack
 from kn_lightning.outcome import Outcome
 from kn_lightning.schema import EncodedGroup, EncodedPrompt
 
@@ -48,27 +48,27 @@ def console(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
     return written
 
 
-def trainer(finished: tuple[int, ...] = (), ranks: int = 1, rank: int = 0) -> Any:
+def trainer(finished: tuple[int, ...] = (), rank: int = 0) -> Any:
     """As much of a trainer as progress looks at."""
-    study = SimpleNamespace(packs=PACKS)
-    left = [pack for pack in PACKS if pack.number not in finished]
-    own = dealt_packs(left, ranks)[rank]
-    data = SimpleNamespace(study=study, finished=frozenset(finished), own_packs=lambda: own)
-    return SimpleNamespace(is_global_zero=rank == 0, world_size=ranks, datamodule=data)
+    data = SimpleNamespace(study=SimpleNamespace(packs=PACKS), finished=frozenset(finished))
+    data.there = set(finished)
+    data.on_disk = lambda: frozenset(data.there)
+    return SimpleNamespace(is_global_zero=rank == 0, datamodule=data)
 
 
 def finish(callback: ProgressCallback, on: Any, one: Pack) -> None:
-    """A pack is done."""
+    """A pack is done, and then on disk."""
     callback.on_predict_batch_end(on, cast("Any", None), Outcome(one, cast("Any", None)))
+    on.datamodule.there.add(one.number)
 
 
 def test_lines_say_prompts_a_second_and_time_left(clock: list[float], console: io.StringIO) -> None:
-    callback = ProgressCallback(interval=0)
-    callback.on_predict_start(trainer(), cast("Any", None))
+    callback, on = ProgressCallback(interval=0), trainer()
+    callback.on_predict_start(on, cast("Any", None))
     for one, now in zip(PACKS, (102.0, 108.0, 112.0, 120.0), strict=True):
         clock[0] = now
-        finish(callback, trainer(), one)
-    callback.on_predict_end(trainer(), cast("Any", None))
+        finish(callback, on, one)
+    callback.on_predict_end(on, cast("Any", None))
     assert console.getvalue().splitlines() == [
         "10 of 100 prompts, 5.0 prompts/s, 18 s left",
         "40 of 100 prompts, 5.0 prompts/s, 12 s left",
@@ -80,11 +80,11 @@ def test_lines_say_prompts_a_second_and_time_left(clock: list[float], console: i
 def test_lines_come_at_the_interval_and_at_the_end(
     clock: list[float], console: io.StringIO
 ) -> None:
-    callback = ProgressCallback(interval=7)
-    callback.on_predict_start(trainer(), cast("Any", None))
+    callback, on = ProgressCallback(interval=7), trainer()
+    callback.on_predict_start(on, cast("Any", None))
     for one, now in zip(PACKS, (102.0, 108.0, 112.0, 113.0), strict=True):
         clock[0] = now
-        finish(callback, trainer(), one)
+        finish(callback, on, one)
     assert [line.split()[0] for line in console.getvalue().splitlines()] == ["40", "100"]
 
 
@@ -99,17 +99,18 @@ def test_resumed_study_counts_what_is_left_of_it(clock: list[float], console: io
     assert second == "30 of 70 prompts, 3.0 prompts/s, 13 s left"
 
 
-def test_first_of_two_ranks_speaks_of_its_own_packs(
+def test_first_of_two_ranks_speaks_of_what_all_have_done(
     clock: list[float], console: io.StringIO
 ) -> None:
-    callback = ProgressCallback(interval=0)
-    callback.on_predict_start(trainer(ranks=2), cast("Any", None))
+    callback, on = ProgressCallback(interval=0), trainer()
+    callback.on_predict_start(on, cast("Any", None))
     clock[0] += 1
-    finish(callback, trainer(ranks=2), PACKS[0])
-    assert console.getvalue().startswith("10 of 50 prompts")  # packs 0 and 3
+    on.datamodule.there.add(3)  # by the other rank
+    finish(callback, on, PACKS[0])
+    assert console.getvalue() == "50 of 100 prompts, 50.0 prompts/s, 1 s left\n"
     console.truncate(0)
-    other = ProgressCallback(interval=0)
-    on = trainer(ranks=2, rank=1)
+    console.seek(0)
+    other, on = ProgressCallback(interval=0), trainer(rank=1)
     other.on_predict_start(on, cast("Any", None))
     finish(other, on, PACKS[1])
     other.on_predict_end(on, cast("Any", None))

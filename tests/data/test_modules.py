@@ -83,6 +83,30 @@ def test_ranks_share_the_open_packs_out_between_them(
     assert max(map(len, packs)) - min(map(len, packs)) <= 1
 
 
+def test_packs_that_any_rank_may_compute_are_taken_when_their_turn_comes(
+    file: Path, attach: Attach
+) -> None:
+    taken: list[int] = []
+
+    def take(number: int) -> bool:
+        taken.append(number)
+        return taken.count(number) == 1
+
+    loaders = []
+    for rank in range(2):
+        data = attach(JsonlPrompts(file, pack_tokens=1), rank, 2)
+        data.setup("predict")
+        data.finished, data.take = frozenset({3}), take
+        loaders.append(data.predict_dataloader())
+    assert [len(loader) for loader in loaders] == [4, 4]
+    slow, quick = map(iter, loaders)
+    first = next(slow).number
+    assert taken == [first]  # and none ahead of its turn
+    rest = [pack.number for pack in quick]
+    assert sorted([first, *rest]) == [0, 1, 2, 4]
+    assert list(slow) == []
+
+
 @pytest.mark.parametrize(
     ("share", "kept"), [(0.2, [4, 9]), (0.0, []), (0.5, [1, 3, 5, 7, 9]), (0.35, [2, 5, 8])]
 )

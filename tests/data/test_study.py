@@ -6,7 +6,8 @@ from itertools import chain
 
 import pytest
 
-from kn_lightning.data.study import dealt_packs, make_study, merged_groups, planned_packs
+from kn_lightning.data.dealing import dealt_packs, dearest_first
+from kn_lightning.data.study import make_study, merged_groups, planned_packs
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedGroup, EncodedPrompt, Prompt, PromptGroup
@@ -87,6 +88,7 @@ def test_dear_packs_are_dealt_first_and_each_to_the_rank_with_least() -> None:
     assert [sum(pack.cost for pack in own) for own in two] == [660, 640]
     many = dealt_packs(packs, 8)
     assert sorted(len(own) for own in many) == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert [pack.number for pack in dearest_first(packs)] == [1, 3, 4, 5, 2, 0]
 
 
 def test_study_has_its_groups_in_order_its_packs_and_what_was_skipped(bert: Encoder) -> None:

@@ -6,6 +6,9 @@ import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_TELLING = 3
+"""Letters of a beginning that says which name is meant."""
+
 
 class InputError(ValueError):
     """Bad input: the message names the file, line or flag, the value, and what to do."""
@@ -29,4 +32,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     same = [one for one in names if one.rpartition(".")[2] == name]
     match = same[:1] or get_close_matches(name, names, n=1)
+    if not match and len(name) >= _TELLING:
+        match = [one for one in names if one.lower().startswith(name.lower())]
     return f" (did you mean {match[0]}?)" if match else ""

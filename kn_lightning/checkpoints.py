@@ -103,7 +103,9 @@ def steps_of(names: Sequence[str], given: Sequence[int] | None = None) -> list[S
         InputError: fewer than two, one twice, or steps that don't ascend.
     """
     if len(names) < 2:
-        raise InputError(f"{_FLAG} {' '.join(names)}: give two checkpoints or more")
+        raise InputError(
+            f"{_FLAG} {' '.join(names)}: give two checkpoints or more, with a space between"
+        )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"{_FLAG} {twice[0]}: it is there twice; give it once")

@@ -67,7 +67,8 @@ class _ScriptCLI(LightningCLI):
                 "default_config_files": [str(_CONFIGS / defaults)],
                 # Raised, not printed after pages of usage: run_command says them in one line.
                 "exit_on_error": False,
-                "description": f"{self.__doc__}\n{self.others}With --debug an error has its traceback.",
+                "description": f"{self.__doc__}\n{self.others}"
+                "With --debug an error has its traceback.",
                 "epilog": examples(script),
                 "formatter_class": ExamplesFormatter,
             },
@@ -153,7 +154,11 @@ class AnalyzeCLI(_ScriptCLI):
         """Tells the writer and the tracker where results go, and the settings as they are kept."""
         if self.config.trainer.inference_mode:
             raise InputError("trainer.inference_mode true: attribution needs gradients; use false")
-        _check_limits(self.config.trainer)
+        if self.config.trainer.fast_dev_run:
+            raise InputError(
+                f"trainer.fast_dev_run {self.config.trainer.fast_dev_run}: a study has no dry run;"
+                " for a short one leave it out, and give --data.max_groups 2"
+            )
         check_language(self.config.report.language)
         config = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=False))
         for key in (
@@ -197,20 +202,6 @@ class TrainCLI(_ScriptCLI):
                 self.trainer.checkpoint_callbacks,
                 None if formation.every is None else (str(formation.folder), record),
             ),
-        )
-
-
-def _check_limits(trainer: Any) -> None:
-    """Raise InputError for a trainer that would leave a study without any result."""
-    if trainer.fast_dev_run:
-        raise InputError(
-            f"trainer.fast_dev_run {trainer.fast_dev_run}: a study has no dry run; for a short one"
-            " leave it out, and give --data.max_groups 2"
-        )
-    if trainer.limit_predict_batches == 0:
-        raise InputError(
-            f"trainer.limit_predict_batches {trainer.limit_predict_batches}: nothing would be"
-            " studied; give at least 1, or leave it out"
         )
 
 

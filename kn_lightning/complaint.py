@@ -116,19 +116,17 @@ class Complaint:
         """A word that belongs to no flag; it may be one of the values of the flag before it."""
         if word[0] in "\u2013\u2014":
             return f"{word}: a long dash; write --{word[1:]}, with two hyphens"
-        before = (
-            self.given.arguments[: self.given.arguments.index(word)]
-            if word in self.given.arguments
-            else ()
-        )
+        words = list(self.given.arguments)
+        before = words[: words.index(word)] if word in words else []
         flag = next((one for one in reversed(before) if one.startswith("--")), "")
         key = flag[2:].partition("=")[0]
         if key in self.flags.classes:
             return f"{word}: --{key} takes a class alone; write --{key}.path {word}"
         if key not in self.flags.kinds:
-            words = " ".join(name.upper() for name in self.flags.words)
-            usage = f"python {self.flags.command} {words}".strip()
-            return f"{word}: no flag takes it; write {usage}, then --NAME VALUE for each flag"
+            return (
+                f"{word}: no flag takes it; write python {self.flags.usage}, and --NAME VALUE for"
+                " each flag behind that"
+            )
         values = " ".join(self.given.values(key))
         return f'{word}: --{key} takes one value; write --{key} "{values}" if it has spaces'
 
@@ -136,7 +134,8 @@ class Complaint:
         found = _AMBIGUOUS.search(self.text)
         if found is None:
             return None
-        return f"{found[1].lstrip('-')}: the beginning of several flags; write one of {found[2]}"
+        names = [name for name in found[2].split(", ") if not name.endswith("+")]
+        return f"{found[1].lstrip('-')}: only the beginning of a flag; write {' or '.join(names)}"
 
     def _missing(self) -> str | None:
         found = _REQUIRED.search(self.text)
@@ -144,14 +143,11 @@ class Complaint:
             return None
         prefix = f"{self.key}." if self.key else ""
         names = [f"{prefix}{name}" for name in found[1].split(", ")]
-        flags = " ".join(f"--{name} VALUE" for name in names if name not in self.flags.words)
-        if not set(names) & {*self.flags.words}:
-            return f"{', '.join(map(self.given.place, names))} is missing: give {flags}"
-        words = " ".join(name.upper() for name in self.flags.words)
-        return (
-            f"{', '.join(names)} missing: write python {self.flags.command} {words} {flags}".rstrip()
-            + ", and flags behind that"
-        )
+        what = f"{' and '.join(map(self.given.place, names))} missing"
+        if set(names) & {*self.flags.words}:
+            return f"{what}: write python {self.flags.usage}, and other flags behind that"
+        flags = (f"--{name} {self._example(name)}" for name in names)
+        return f"{what}: give {' '.join(flags)}"
 
     def _no_class(self) -> str | None:
         found = _CLASS.search(self.text)
@@ -177,6 +173,8 @@ class Complaint:
     def _example(self, key: str) -> str:
         if self.flags.is_list(key):
             return "[VALUE,VALUE]"
+        if key in self.flags.several:
+            return "VALUE VALUE"
         return "true" if "bool" in self.flags.kinds.get(key, "") else "VALUE"
 
     def _no_section(self) -> str | None:
@@ -190,8 +188,8 @@ class Complaint:
         if value == "wandb":
             meant = "--trainer.logger WandbLogger"
         return (
-            f"{self.given.place(self.key)} {value}: a section, which has flags of its own; write such as"
-            f" {meant}"
+            f"{self.given.place(self.key)} {value}: a section, which has flags of its own; write"
+            f" such as {meant}"
         )
 
     def _wrong_kind(self) -> str | None:
@@ -199,6 +197,7 @@ class Complaint:
         kinds: dict[str, None] = {}
         for name, choices, items in _EXPECTED.findall(self.text):
             if choices:
+                kinds.pop(_KINDS["int"], None)  # 16, 32 and 64 of the precisions
                 kinds |= dict.fromkeys(choice.strip(" '\"") for choice in choices.split(","))
             elif (name or items) in _KINDS:
                 kinds[_KINDS[name or items]] = None
@@ -211,18 +210,11 @@ class Complaint:
             kinds.pop("null", None)
         if self.key == "trainer.logger":
             kinds = {"a class such as WandbLogger": None, **kinds}
-        remedy = f"give {' or '.join(kinds)}{self._numeral(value[1], kinds)}"
-        return f"{self.given.place(self.key)} {value[1]!r:.60}: {remedy}"
-
-    def _numeral(self, value: str, kinds: dict[str, None]) -> str:
-        """What was meant by a per cent sign, a decimal comma, or brackets around several."""
-        if self.key in self.flags.several and value.startswith("["):
-            return f": --{self.key} {' '.join(re.findall(r'[^][, ]+', value))}"
-        number = re.fullmatch(r"(-?\d*)[.,]?(\d*) ?(%?)", value)
-        if number is None or _KINDS["float"] not in kinds:
-            return ""
-        meant = float(f"{number[1] or 0}.{number[2] or 0}") / (100 if number[3] else 1)
-        return f", here {meant:g}"
+        if self.key in self.flags.several and value[1].startswith("["):
+            items = " ".join(re.findall(r"[^][, ]+", value[1]))
+            return f"{self.given.place(self.key)} {value[1]!r:.60}: write --{self.key} {items}"
+        remedy = " or ".join(kinds).replace("0.5", _numeral(value[1]) or "0.5")
+        return f"{self.given.place(self.key)} {value[1]!r:.60}: give {remedy}"
 
     def _no_list(self, value: str) -> str:
         values = self.given.values(self.key)
@@ -233,3 +225,11 @@ class Complaint:
             shown = f"'[{', '.join(json.dumps(v, ensure_ascii=False) for v in values or [value])}]'"
         flag = f"--{self.key} " if values else ""
         return f"{self.given.place(self.key)} {text!r:.60}: give a list, in brackets: {flag}{shown}"
+
+
+def _numeral(value: str) -> str:
+    """The number that was meant by one with a per cent sign or a decimal comma, or nothing."""
+    found = re.fullmatch(r"(-?\d+)(?:[.,](\d+))? ?(%?)", value)
+    if found is None:
+        return ""
+    return f"{float(f'{found[1]}.{found[2] or 0}') / (100 if found[3] else 1):g}"

@@ -14,14 +14,14 @@ class Flags:
     """What a command can be given; keys are names of flags without their dashes.
 
     Attributes:
-        command: as it is typed, such as ``analyze.py report``.
+        usage: the command with what it needs, such as ``analyze.py report RUN_DIR``.
         kinds: of each key its type in words, such as ``list[int] | None``.
         several: keys that take several values, with spaces between.
         words: names of what stands without a flag, such as ``run_dir``, in their order.
         classes: for each key that takes a class, the names of those and the keys that each has.
     """
 
-    command: str
+    usage: str
     kinds: Mapping[str, str]
     several: frozenset[str]
     words: tuple[str, ...]
@@ -40,7 +40,14 @@ def flags_of(parser: ArgumentParser, bases: Mapping[str, type]) -> Flags:
         parser: with all of its arguments.
         bases: for each key that takes a class, what that is a subclass of.
     """
-    actions = [action for action in parser._actions if action.dest != "help"]
+    actions = parser._actions
+    words = tuple(action.dest for action in actions if not action.option_strings)
+    several = frozenset(action.dest for action in actions if action.nargs == "+")
+    needed = [
+        f"--{action.dest} VALUE{' VALUE' * (action.dest in several)}"
+        for action in actions
+        if action.required and action.dest not in words
+    ]
     kinds = {
         flag[2:]: str(getattr(action, "_typehint", action.type))
         for action in actions
@@ -54,10 +61,10 @@ def flags_of(parser: ArgumentParser, bases: Mapping[str, type]) -> Flags:
         for parameters in own.values():
             kinds |= parameters
     return Flags(
-        parser.prog,
+        " ".join([parser.prog, *(word.upper() for word in words), *needed]),
         kinds,
-        frozenset(action.dest for action in actions if action.nargs == "+"),
-        tuple(action.dest for action in actions if not action.option_strings),
+        several,
+        words,
         classes,
     )
 

@@ -26,7 +26,7 @@ class Given:
     def values(self, key: str) -> list[str]:
         """What stands behind the last flag of that name on the command line, up to the next."""
         for number in reversed(range(len(self.arguments))):
-            flag, equals, value = self.arguments[number].partition("=")
+            flag, equals, value = self.arguments[number].replace(".init_args", "").partition("=")
             if flag != f"--{key}":
                 continue
             values = [value] if equals else []

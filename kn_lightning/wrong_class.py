@@ -1,4 +1,4 @@
-"""What is said of a flag that takes a class, such as ``--data``, and of the flags of its classes."""
+"""What is said of a flag that takes a class, such as ``--data``, and of its classes' flags."""
 
 from __future__ import annotations
 

@@ -26,7 +26,6 @@ _ELSEWHERE = {  # what other programs call it
     "device": "trainer.accelerator",
     "lr": "model.learning_rate",
     "epochs": "trainer.max_epochs",
-    "seed": "seed_everything",
     "name": "model.encoder",
     "model_name_or_path": "model.encoder",
     "encoder": "encoders",

@@ -15,6 +15,7 @@ from kn_lightning.errors import InputError, nearest
 from kn_lightning.examples import COMMANDS, ExamplesFormatter, examples
 from kn_lightning.flags import flags_of
 from kn_lightning.given import Given, is_path
+from kn_lightning.wrong_class import reading
 
 
 def subcommand(name: str, description: str) -> ArgumentParser:
@@ -43,7 +44,7 @@ def no_command(word: str) -> InputError:
     if Path(word).is_dir():
         meant = f"python analyze.py report {word} for the report of a run, or --run_dir {word}"
         return InputError(f"{word}: a folder, and no command; write {meant} to go on with it")
-    return InputError(f"{word}: a file, and no command; write --data CLASS --data.path {word}")
+    return InputError(f"{word}: a file, and no command; write {reading('data', word)}")
 
 
 def parsed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 from kn_lightning.errors import nearest
@@ -22,14 +23,15 @@ _CONFIGS = (".yaml", ".yml")  # --data takes these, too
 def file_for_class(key: str, given: Given, flags: Flags) -> str | None:
     """``--data FILE``; jsonargparse may have looked into the file, and complain of that."""
     value = given.value(key)
-    if key not in flags.classes or value is None:
+    if key not in flags.classes or value is None or value in flags.classes[key]:
         return None
     kind = Path(value).suffix.lower()
     if kind in _CONFIGS or not ("/" in value or kind in _READERS or is_path(value)):
         return None
+    classes = flags.classes[key]
     return (
         f"{given.place(key)} {value}: give the class that reads it, and it as the path; write"
-        f" {_reading(key, value, flags)} (classes: {', '.join(sorted(flags.classes[key]))})"
+        f" {reading(key, value, classes)} (classes: {', '.join(sorted(classes))})"
     )
 
 
@@ -51,7 +53,7 @@ def flag_of_another(name: str, made: str, given: Given, flags: Flags) -> str | N
     if later:
         remedy = f"--{key} {later[-1]} before it"
     elif name == f"{key}.path":
-        remedy = _reading(key, value, flags)
+        remedy = reading(key, value, flags.classes[key])
     else:
         remedy = f"--{key} CLASS --{name} {quoted(value)}"
     return (
@@ -69,11 +71,17 @@ def no_class(key: str, name: str, given: Given, flags: Flags) -> str:
     )
 
 
-def _reading(key: str, path: str, flags: Flags) -> str:
-    """The flags that read a file or folder, with the class that takes its kind."""
+def reading(key: str, path: str, classes: Container[str] | None = None) -> str:
+    """The flags that read a file or folder, with the class that takes its kind.
+
+    Args:
+        key: that takes a class.
+        path: of the file or folder.
+        classes: that the key takes; None where that isn't known.
+    """
     name = _READERS.get(Path(path).suffix.lower(), "CLASS")
     if is_path(path) and Path(path).is_dir():
         patterns = any((Path(path) / inner).is_dir() for inner in ("pattern_data", "data"))
         name = "PararelPrompts" if patterns else "LamaPrompts"
-    name = name if name in flags.classes[key] else "CLASS"
+    name = name if classes is None or name in classes else "CLASS"
     return f"--{key} {name} --{key}.path {quoted(path)}"

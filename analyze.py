@@ -141,10 +141,10 @@ COMMANDS = {
 
 def main() -> None:
     """The command that the first argument names; with flags alone, a study."""
-    from kn_lightning.parsing import no_command
-
     name = "".join(sys.argv[1:2])
     if name and name not in COMMANDS and not name.startswith("-"):
+        from kn_lightning.parsing import no_command
+
         raise no_command(name)
     COMMANDS.get(name, analyze)()
 

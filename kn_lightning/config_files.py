@@ -55,3 +55,14 @@ def read_config(path: Path) -> dict[str, Any]:
             " 'refine: {share: 0.5}'"
         )
     return content
+
+
+def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    if not isinstance(settings, dict):
+        return {prefix[:-1]: settings}
+    return {
+        key: value
+        for name, inner in settings.items()
+        for key, value in flat_settings(inner, f"{prefix}{name}.").items()
+    }

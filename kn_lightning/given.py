@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kn_lightning.config_files import Configs
-from kn_lightning.environment import flat_settings
+from kn_lightning.config_files import Configs, flat_settings
 
 
 @dataclass(frozen=True)

@@ -41,27 +41,19 @@ def analyze() -> None:
 
 def report() -> None:
     """The report of a run folder again, without any model."""
-    from jsonargparse import ArgumentParser
-
-    from kn_lightning.examples import ExamplesFormatter, examples
+    from kn_lightning.parsing import parsed, subcommand
     from kn_lightning.remote_folder import run_folder
     from kn_lightning.report import WRITTEN, write_report
     from kn_lightning.report.language import ENGLISH, languages
 
-    parser = ArgumentParser(
-        prog="analyze.py report",
-        description=report.__doc__,
-        epilog=examples("analyze.py report"),
-        formatter_class=ExamplesFormatter,
-        exit_on_error=False,
-    )
+    parser = subcommand("report", str(report.__doc__))
     parser.add_argument("run_dir", help="a finished run folder, or its address")
     parser.add_argument(
         "--report.language",
         default=ENGLISH,
         help=f"language of its texts and figures: {', '.join(languages())}",
     )
-    given = parser.parse_args(sys.argv[2:])
+    given = parsed(parser, sys.argv[2:])
     folder = run_folder(given.run_dir)
     write_report(folder.fetch(), given.report.language)
     folder.publish(*WRITTEN)
@@ -70,41 +62,29 @@ def report() -> None:
 
 def neurons() -> None:
     """The knowledge neurons of a run folder as JSON, for ``--refine.neurons`` or other code."""
-    from kn_lightning.errors import InputError
     from kn_lightning.neuron_json import write_neurons
+    from kn_lightning.parsing import parsed, subcommand
     from kn_lightning.remote_folder import run_folder
 
-    usage = "usage: python analyze.py neurons RUN_DIR FILE.json"
-    if {"-h", "--help"} & {*sys.argv[2:]}:
-        example = "python analyze.py neurons runs/doses neurons.json"
-        sys.stdout.write(f"{usage}\n\n{neurons.__doc__}\n\nexamples:\n  {example}\n")
-        return
-    if len(sys.argv) != 4 or sys.argv[2].startswith("-"):
-        raise InputError(usage)
-    folder = run_folder(sys.argv[2])
-    write_neurons(folder.fetch(), Path(sys.argv[3]))
-    sys.stdout.write(f"neurons: {sys.argv[3]}\n")
+    parser = subcommand("neurons", str(neurons.__doc__))
+    parser.add_argument("run_dir", help="a finished run folder, or its address")
+    parser.add_argument("file", type=Path, help="JSON file to write, such as neurons.json")
+    given = parsed(parser, sys.argv[2:])
+    write_neurons(run_folder(given.run_dir).fetch(), given.file)
+    sys.stdout.write(f"neurons: {given.file}\n")
 
 
 def edit() -> None:
     """The encoder of a run with weights of concepts' neurons edited, for ``--model.encoder``."""
-    from jsonargparse import ArgumentParser
-
     from kn_lightning.command import loading
 
     with loading():
         from kn_lightning.core.weights import LAMBDA_1, LAMBDA_2, WEIGHT_EDITS
         from kn_lightning.edited_encoder import Request, write_edited
-        from kn_lightning.examples import ExamplesFormatter, examples
+        from kn_lightning.parsing import parsed, subcommand
         from kn_lightning.remote_folder import run_folder
 
-    parser = ArgumentParser(
-        prog="analyze.py edit",
-        description=edit.__doc__,
-        epilog=examples("analyze.py edit"),
-        formatter_class=ExamplesFormatter,
-        exit_on_error=False,
-    )
+    parser = subcommand("edit", str(edit.__doc__))
     parser.add_argument("run_dir", help="a finished run folder, or its address")
     parser.add_argument("folder", type=Path, help="where the encoder goes; a new one")
     parser.add_argument("--concepts", nargs="+", required=True, help="whose knowledge neurons")
@@ -113,7 +93,7 @@ def edit() -> None:
     parser.add_argument("--lambda_1", type=float, default=LAMBDA_1, help="update: of the old one")
     parser.add_argument("--lambda_2", type=float, default=LAMBDA_2, help="update: of the new one")
     parser.add_argument("--model.encoder", help="the run's encoder, where it has moved since")
-    given = parser.parse_args(sys.argv[2:])
+    given = parsed(parser, sys.argv[2:])
     lambdas = (given.lambda_1, given.lambda_2)
     request = Request(given.concepts, given.weights, given.new, *lambdas)
     folder = run_folder(given.run_dir)
@@ -158,7 +138,18 @@ COMMANDS = {
     "symmetry": symmetry,
 }
 
+
+def main() -> None:
+    """The command that the first argument names; with flags alone, a study."""
+    name = "".join(sys.argv[1:2])
+    if name and name not in COMMANDS and not name.startswith("-"):
+        from kn_lightning.parsing import no_command
+
+        raise no_command(name)
+    COMMANDS.get(name, analyze)()
+
+
 if __name__ == "__main__":
     from kn_lightning.command import run_command
 
-    run_command(COMMANDS.get("".join(sys.argv[1:2]), analyze))
+    run_command(main)

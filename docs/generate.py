@@ -102,8 +102,8 @@ def sources() -> str:
     """The flags of each class that ``--data`` takes in ``analyze.py``."""
     from jsonargparse import ArgumentParser
 
-    from kn_lightning.cli import subclasses
     from kn_lightning.data.modules import PromptGroups
+    from kn_lightning.flags import subclasses
 
     text = ""
     for kind in subclasses(PromptGroups):

@@ -20,7 +20,6 @@ from kn_lightning.data.modules import PromptGroups
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder, located, reason
 from kn_lightning.errors import InputError
-from kn_lightning.examples import ExamplesFormatter, examples
 from kn_lightning.files import checked_path
 from kn_lightning.formation import (
     FormationSettings,
@@ -31,6 +30,7 @@ from kn_lightning.formation import (
     measured,
 )
 from kn_lightning.formation_record import FormationRecord
+from kn_lightning.parsing import parsed, subcommand
 from kn_lightning.schema import EncodedGroup
 
 _FLAG = "--encoders"
@@ -41,12 +41,8 @@ _THOUSAND = 1000
 
 def formation_parser() -> ArgumentParser:
     """The flags of ``analyze.py formation``."""
-    parser = ArgumentParser(
-        prog="analyze.py formation",
-        description="When probability rises and neurons appear, over checkpoints of one training.",
-        epilog=examples("analyze.py formation"),
-        formatter_class=ExamplesFormatter,
-        exit_on_error=False,
+    parser = subcommand(
+        "formation", "When probability rises and neurons appear, over checkpoints of one training."
     )
     parser.add_argument(
         "folder",
@@ -87,7 +83,7 @@ def write_checkpoints(arguments: Sequence[str]) -> FormationRecord:
             holds another study.
     """
     parser = formation_parser()
-    given = parser.instantiate_classes(parser.parse_args(list(arguments)))
+    given = parser.instantiate_classes(parsed(parser, arguments, {"data": PromptGroups}))
     model = {key: value for key, value in vars(given.model).items() if key != "answers"}
     study = _Study(
         FormationRecord(given.folder, "formation"),
@@ -107,7 +103,9 @@ def steps_of(names: Sequence[str], given: Sequence[int] | None = None) -> list[S
         InputError: fewer than two, one twice, or steps that don't ascend.
     """
     if len(names) < 2:
-        raise InputError(f"{_FLAG} {' '.join(names)}: give two checkpoints or more")
+        raise InputError(
+            f"{_FLAG} {' '.join(names)}: give two checkpoints or more, with a space between"
+        )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"{_FLAG} {twice[0]}: it is there twice; give it once")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import re
 import signal
 import sys
-from argparse import ArgumentError
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser
 from lightning.fabric.plugins.environments.lsf import LSFEnvironment
 from lightning.fabric.plugins.environments.mpi import MPIEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -34,14 +31,15 @@ from kn_lightning.callbacks.values import ValueCallback
 from kn_lightning.callbacks.weights import WeightCallback
 from kn_lightning.callbacks.write import WriteCallback
 from kn_lightning.closing import stopped_training
+from kn_lightning.config_files import read_configs
 from kn_lightning.data import sources as sources  # --data finds its classes by name
 from kn_lightning.data import text_lines as text_lines
 from kn_lightning.data.modules import MaskedSentences, PromptGroups
 from kn_lightning.environment import study_settings
 from kn_lightning.errors import InputError, Stopped
-from kn_lightning.examples import ExamplesFormatter, examples
+from kn_lightning.examples import COMMANDS, ExamplesFormatter, examples
 from kn_lightning.module import MaskedLanguageModel
-from kn_lightning.parsing import read_configs, refusal
+from kn_lightning.parsing import refusing
 from kn_lightning.remote_folder import run_folder
 from kn_lightning.report.language import ENGLISH, check_language, languages
 
@@ -52,8 +50,11 @@ _CONFIGS = Path(__file__).parent.parent / "configs"
 class _ScriptCLI(LightningCLI):
     """What both scripts share: one module, any data class of a kind, defaults from ``configs/``."""
 
+    others = ""
+    """What the help says of other commands: lines."""
+
     def __init__(self, script: str, data: type[MaskedSentences], defaults: str) -> None:
-        self._sources = {kind.__name__: kind for kind in subclasses(data)}
+        self._data = data
         super().__init__(
             MaskedLanguageModel,
             data,
@@ -66,7 +67,8 @@ class _ScriptCLI(LightningCLI):
                 "default_config_files": [str(_CONFIGS / defaults)],
                 # Raised, not printed after pages of usage: run_command says them in one line.
                 "exit_on_error": False,
-                "description": f"{self.__doc__}\nWith --debug an error has its traceback.",
+                "description": f"{self.__doc__}\n{self.others}"
+                "With --debug an error has its traceback.",
                 "epilog": examples(script),
                 "formatter_class": ExamplesFormatter,
             },
@@ -76,16 +78,8 @@ class _ScriptCLI(LightningCLI):
         """Parses; what is wrong with flags or config files is said in a line of our own."""
         arguments = sys.argv[1:]
         configs = read_configs(arguments)
-        try:
+        with refusing(parser, arguments, configs, {"data": self._data}):
             super().parse_arguments(parser, args)
-        except (ArgumentError, ValueError, TypeError, RecursionError) as error:
-            raise refusal(
-                str(error),
-                arguments,
-                configs,
-                _keys(parser, self._sources),
-                {"data": self._sources},
-            ) from error
 
     def _set_seed(self) -> None:
         try:
@@ -102,16 +96,23 @@ class _ScriptCLI(LightningCLI):
             if isinstance(error, InputError):
                 raise
             # Lightning's words name the setting, and not always its value.
+            given = {k: v for k, v in self.config.trainer.items() if v not in (None, "auto")}
             named = [
                 f"trainer.{key} {value}: "
-                for key, value in self.config.trainer.items()
-                if value not in (None, "auto") and re.search(rf"\b{key}\b", str(error))
+                for key, value in given.items()
+                if re.search(rf"\b{key}\b", str(error))
+            ] or [
+                f"trainer.{key} {value}: "
+                for key, value in given.items()
+                if isinstance(value, str) and re.search(rf"\b{re.escape(value)}\b", str(error))
             ]
             raise InputError(f"{''.join(named) or 'trainer: '}{error}") from error
 
 
 class AnalyzeCLI(_ScriptCLI):
     """Flags of a study. The stages behind attribution are callbacks with a section of their own."""
+
+    others = f"Other commands: {', '.join(COMMANDS)}; python analyze.py COMMAND --help.\n"
 
     def __init__(self) -> None:
         super().__init__("analyze.py", PromptGroups, "analyze.yaml")
@@ -153,6 +154,11 @@ class AnalyzeCLI(_ScriptCLI):
         """Tells the writer and the tracker where results go, and the settings as they are kept."""
         if self.config.trainer.inference_mode:
             raise InputError("trainer.inference_mode true: attribution needs gradients; use false")
+        if self.config.trainer.fast_dev_run:
+            raise InputError(
+                f"trainer.fast_dev_run {self.config.trainer.fast_dev_run}: a study has no dry run;"
+                " for a short one leave it out, and give --data.max_groups 2"
+            )
         check_language(self.config.report.language)
         config = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=False))
         for key in (
@@ -197,29 +203,6 @@ class TrainCLI(_ScriptCLI):
                 None if formation.every is None else (str(formation.folder), record),
             ),
         )
-
-
-def subclasses(kind: type) -> list[type]:
-    """All of them that can be made, at any depth."""
-    found: list[type] = []
-    own: type
-    for own in kind.__subclasses__():
-        found += [] if inspect.isabstract(own) else [own]
-        found += subclasses(own)
-    return found
-
-
-def _keys(parser: ArgumentParser, sources: dict[str, type]) -> set[str]:
-    """The keys of all flags, those of the data's classes included."""
-    flags = {flag for action in parser._actions for flag in action.option_strings}
-    own = {
-        f"data.{name}"
-        for kind in sources.values()
-        for base in kind.__mro__
-        for name in inspect.signature(base.__init__).parameters  # type: ignore[misc]
-        if name not in ("self", "args", "kwargs")
-    }
-    return own | {flag[2:] for flag in flags if flag.startswith("--") and not flag.endswith("+")}
 
 
 def _check_nodes(num_nodes: int) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kn_lightning.census import check_tables
+from kn_lightning.config_files import read_config
 from kn_lightning.core.weights import LAMBDA_1, LAMBDA_2, UPDATE, WeightEdit, check_weight_edits
 from kn_lightning.data.encoding import encode_prompt
 from kn_lightning.data.new_answers import NewAnswer, new_answer
@@ -23,9 +24,8 @@ from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder
 from kn_lightning.encoders.weights import check_editable, weight_edit
 from kn_lightning.environment import weights_sha256
-from kn_lightning.errors import InputError
+from kn_lightning.errors import InputError, nearest
 from kn_lightning.files import checked_path
-from kn_lightning.parsing import read_config
 from kn_lightning.report.environment import run_environment
 from kn_lightning.report.tables import check_files, checked_table
 from kn_lightning.schema import EncodedPrompt, Neuron, Prompt
@@ -138,9 +138,12 @@ def _neurons(run_dir: Path, rows: dict[str, list[Any]], concept: str) -> list[Ne
     ]
     if own:
         return own
-    if any(row["concept"] == concept for row in rows["prompts"]):
+    concepts = {row["concept"] for row in rows["prompts"]}
+    if concept in concepts:
         raise InputError(f"--concepts {concept}: it has no knowledge neurons in {run_dir}")
-    raise InputError(f"--concepts {concept}: {run_dir} has no such concept")
+    raise InputError(
+        f"--concepts {concept}: {run_dir} has no such concept{nearest(concept, concepts)}"
+    )
 
 
 def _new_answers(

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from lightning import Trainer
 
+from kn_lightning.config_files import flat_settings
 from kn_lightning.data.addresses import public_url
 from kn_lightning.data.modules import PromptGroups
 from kn_lightning.data.unrelated import UnrelatedPrompts
@@ -116,17 +117,6 @@ def study_settings(config: dict[str, Any]) -> dict[str, Any]:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names."""
-    if not isinstance(settings, dict):
-        return {prefix[:-1]: settings}
-    return {
-        key: value
-        for name, inner in settings.items()
-        for key, value in flat_settings(inner, f"{prefix}{name}.").items()
-    }
 
 
 def shareable(value: Any) -> Any:

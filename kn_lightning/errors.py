@@ -6,6 +6,11 @@ import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_TELLING = 3
+"""Letters of a beginning that says which name is meant."""
+_ALIKE = 0.8
+"""How like each other whole names of two sections are for one to be meant by the other."""
+
 
 class InputError(ValueError):
     """Bad input: the message names the file, line or flag, the value, and what to do."""
@@ -27,6 +32,13 @@ class Stopped(Exception):
 def nearest(name: str, known: Iterable[str]) -> str:
     """``" (did you mean X?)"`` with the known name that is most like it, or nothing."""
     names = sorted(known)
-    same = [one for one in names if one.rpartition(".")[2] == name]
-    match = same[:1] or get_close_matches(name, names, n=1)
-    return f" (did you mean {match[0]}?)" if match else ""
+    section, _, last = name.rpartition(".")
+    lasts = {one: one.rpartition(".")[2] for one in names}
+    # The beginning that names of a section share would make all of them alike.
+    own = {lasts[one]: one for one in names if one.rpartition(".")[0] == section}
+    alike = [one for one in names if lasts[one] == last]
+    alike = alike or [own[one] for one in get_close_matches(last, own, n=1)]
+    alike = alike or get_close_matches(name, names, n=1, cutoff=_ALIKE)
+    if not alike and len(last) >= _TELLING:
+        alike = [one for one in names if lasts[one].lower().startswith(last.lower())]
+    return f" (did you mean {alike[0]}?)" if alike else ""

@@ -18,6 +18,7 @@ _LINES = {
         "python analyze.py report runs/doses",
         "python analyze.py report runs/doses --report.language ja",
     ),
+    "analyze.py neurons": ("python analyze.py neurons runs/doses neurons.json",),
     "analyze.py edit": (
         "python analyze.py edit runs/doses erased --concepts kitten puppy --weights erase_zero",
         "python analyze.py edit runs/doses updated --concepts kitten --weights update --new lamb",
@@ -40,6 +41,8 @@ _LINES = {
         " --export.folder tuned",
     ),
 }
+COMMANDS = tuple(line.split()[1] for line in _LINES if " " in line)
+"""Of ``analyze.py``, beside a study."""
 
 
 class ExamplesFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):

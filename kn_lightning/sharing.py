@@ -18,8 +18,8 @@ from rich.table import Table
 
 from kn_lightning.data.synonym_pairs import Pair, read_pairs, wordnet_pairs
 from kn_lightning.errors import InputError
-from kn_lightning.examples import ExamplesFormatter, examples
 from kn_lightning.files import write_whole
+from kn_lightning.parsing import parsed, subcommand
 from kn_lightning.printable import printable
 from kn_lightning.remote_folder import run_folder
 from kn_lightning.report.numerals import number, p_value, probability, with_interval
@@ -39,23 +39,13 @@ _METHOD = (
 )
 
 
-def _parser(command: str, description: str) -> ArgumentParser:
-    return ArgumentParser(
-        prog=f"analyze.py {command}",
-        description=description,
-        epilog=examples(f"analyze.py {command}"),
-        formatter_class=ExamplesFormatter,
-        exit_on_error=False,
-    )
-
-
 def _add_output(parser: ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="CSV file to write, one row a pair")
 
 
 def synonyms_parser() -> ArgumentParser:
     """The flags of ``analyze.py synonyms``."""
-    parser = _parser("synonyms", "Do concepts that are synonyms share knowledge neurons?")
+    parser = subcommand("synonyms", "Do concepts that are synonyms share knowledge neurons?")
     parser.add_argument("run_dir", help="a finished run folder, or its address")
     parser.add_argument(
         "--pairs",
@@ -75,7 +65,9 @@ def synonyms_parser() -> ArgumentParser:
 
 def symmetry_parser() -> ArgumentParser:
     """The flags of ``analyze.py symmetry``."""
-    parser = _parser("symmetry", "Is a fact in the same neurons, whichever of its words is asked?")
+    parser = subcommand(
+        "symmetry", "Is a fact in the same neurons, whichever of its words is asked?"
+    )
     parser.add_argument("run_a", help="a finished run folder, or its address")
     parser.add_argument("run_b", help="another of the same sentences, another word masked")
     _add_output(parser)
@@ -89,7 +81,7 @@ def answer_synonyms(arguments: Sequence[str]) -> None:
         InputError: a flag that makes no sense, a run that isn't finished, or no pair of its
             concepts.
     """
-    given = synonyms_parser().parse_args(list(arguments))
+    given = parsed(synonyms_parser(), arguments)
     if given.senses is not None and (given.pairs is not None or given.senses < 1):
         remedy = "leave it out beside --pairs" if given.pairs else "give at least 1"
         raise InputError(f"senses {given.senses}: {remedy}")
@@ -112,7 +104,7 @@ def answer_symmetry(arguments: Sequence[str]) -> None:
     Raises:
         InputError: a run that isn't finished, or two that can't be compared.
     """
-    given = symmetry_parser().parse_args(list(arguments))
+    given = parsed(symmetry_parser(), arguments)
     _check_output(given.output)
     folders = [run_folder(name) for name in (given.run_a, given.run_b)]
     # What a user calls them: two runs may lie in folders of one name.

@@ -30,5 +30,5 @@ def test_examples_of_scripts_are_parsed(line: str) -> None:
 def test_help_of_neurons_has_its_usage_and_an_example() -> None:
     done = command("analyze.py", "neurons", "--help")
     assert (done.code, done.err) == (0, "")
-    assert "neurons RUN_DIR FILE.json" in done.out
+    assert "analyze.py neurons" in done.out
     assert done.out.rstrip().endswith("python analyze.py neurons runs/doses neurons.json")

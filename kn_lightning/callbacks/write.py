@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from kn_lightning.data.study import Pack
 from kn_lightning.environment import environment_record, study_identity, without_secrets
-from kn_lightning.errors import Stopped
+from kn_lightning.errors import InputError, Stopped
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
 from kn_lightning.pack_claims import PackClaims, begin_claims, end_claims
@@ -50,6 +50,7 @@ class WriteCallback(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, MaskedLanguageModel)
         n_packs = len(data.study.packs)
+        _check_limit(trainer.limit_predict_batches, n_packs)
         start: tuple[frozenset[int], str | None] | None = None
         if trainer.is_global_zero:
             record = environment_record(trainer, pl_module.encoder, data, self.config)
@@ -129,6 +130,15 @@ class WriteCallback(Callback):
                 f" {len(self.folder.finished_packs())} packs are in {self.folder.name};"
                 " the same command goes on from there",
             )
+
+
+def _check_limit(limit: float, packs: int) -> None:
+    """Raise InputError for a limit on batches that no pack would be computed within."""
+    if limit * packs < 1:
+        raise InputError(
+            f"trainer.limit_predict_batches {limit}: nothing of the study's {packs} packs would be"
+            " computed; give a whole number from 1, or leave it out"
+        )
 
 
 def _plan(packs: Sequence[Pack]) -> list[list[str]]:

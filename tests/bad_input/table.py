@@ -8,9 +8,10 @@ from pathlib import Path
 
 from callbacks.commands import REPOSITORY, Finished, analyze, table
 
-from .cases import CASES, Case, run
+from .cases import Case, run
 from .fuzz_table import kept_section
 from .material import ODD, write_material, write_odd
+from .newcomers import EVERY
 
 PAGE = REPOSITORY / "docs" / "bad_input.md"
 
@@ -42,8 +43,8 @@ def message(done: Finished, folder: Path) -> str:
 
 def page(said: dict[Case, str], outcomes: dict[str, str]) -> str:
     """The whole page."""
-    lines = [_HEAD.format(count=len(CASES))]
-    for section, cases in groupby(CASES, lambda case: case.section):
+    lines = [_HEAD.format(count=len(EVERY))]
+    for section, cases in groupby(EVERY, lambda case: case.section):
         lines.append(f"\n## {section}\n\n| what | command | message |\n| --- | --- | --- |\n")
         for case in cases:
             cells = (case.what, _code(" ".join(case.command)), _code(said[case]))
@@ -83,5 +84,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         material = Path(name)
         write_material(material)
-        found = {case: message(run(case, material), material) for case in CASES}
+        found = {case: message(run(case, material), material) for case in EVERY}
         PAGE.write_text(page(found, studied()), encoding="utf-8")

@@ -11,8 +11,9 @@ from callbacks.commands import command
 
 from kn_lightning import load_encoder
 
-from .cases import CASES, Case, run
+from .cases import Case, run
 from .material import ODD, write_material
+from .newcomers import EVERY
 from .table import PAGE, message, page, studied
 
 
@@ -36,7 +37,7 @@ def said() -> dict[Case, str]:
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.section}: {case.what}")
+@pytest.mark.parametrize("case", EVERY, ids=lambda case: f"{case.section}: {case.what}")
 def test_bad_input_is_one_line_that_names_it_and_writes_nothing(
     case: Case, material: Path, said: dict[Case, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,12 +56,12 @@ def test_bad_input_is_one_line_that_names_it_and_writes_nothing(
 
 
 def test_there_are_cases_of_every_kind() -> None:
-    assert len(set(CASES)) == len(CASES) >= 100
-    assert len({case.section for case in CASES}) >= 8
+    assert len(set(EVERY)) == len(EVERY) >= 100
+    assert len({case.section for case in EVERY}) >= 8
 
 
 def test_page_lists_every_case_with_its_message(material: Path, said: dict[Case, str]) -> None:
-    for case in CASES:
+    for case in EVERY:
         if case not in said:  # this test was asked for alone
             said[case] = message(run(case, material), material)
     written = PAGE.read_text(encoding="utf-8")

@@ -1,0 +1,234 @@
+"""What jsonargparse says of flags and configs -> one line: key, value, place and remedy."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from kn_lightning.errors import nearest
+from kn_lightning.flags import Flags
+from kn_lightning.given import Given, quoted
+from kn_lightning.wrong_class import file_for_class, flag_of_another, no_class
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number such as 0.5",
+    "bool": "true or false",
+    "str": "a text",
+    "NoneType": "null",
+    "List": "a list",
+    "list": "a list",
+    "tuple": "a list",
+}
+_ELSEWHERE = {  # what other programs call it
+    "gpus": "trainer.devices",
+    "device": "trainer.accelerator",
+    "lr": "model.learning_rate",
+    "epochs": "trainer.max_epochs",
+    "name": "model.encoder",
+    "model_name_or_path": "model.encoder",
+    "encoder": "encoders",
+    "out": "run_dir",
+    "output": "run_dir",
+    "output_dir": "run_dir",
+}
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_FLAG = re.compile(r"argument (?:-\w/)?--([\w.]+): expected")
+_REQUIRED = re.compile(r"the following arguments are required: ([\w., ]+?)(?= - |$)")
+_UNKNOWN = re.compile(r"(?:unrecognized arguments: |accept option '|Option '|Key ')([^\s']+)")
+_AMBIGUOUS = re.compile(r"ambiguous option: (\S+) could match (.+)")
+_GROUP = re.compile(r"Group '([\w.]+)'")
+_EXPECTED = re.compile(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\]|(List)\b)")
+_VALUE = re.compile(r"(?:Got value|Given value): ?(.*?)(?= - Expected| Given value|$)")
+_MADE = re.compile(r"given class_path '([\w.]+)'")
+_CLASS = re.compile(
+    r"(?:Unexpected import path format: |Expected a dot import path string: |Import path |"
+    r" class_path )'?([^\s':]+)"
+)
+_PLAIN = re.compile(r"[\[(]?[\w.,\s+-]+[\])]?")
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What jsonargparse says, and what it is about.
+
+    Attributes:
+        text: its own, in one line.
+        given: by the user.
+        flags: what the command can be given.
+    """
+
+    text: str
+    given: Given
+    flags: Flags
+
+    @property
+    def key(self) -> str:
+        """The flag that it names, without dashes; empty where it names none."""
+        return ".".join(dict.fromkeys(_KEY.findall(self.text)))
+
+    def line(self) -> str:
+        """In the words of the first kind that it is of, else in its own."""
+        kinds = (
+            *(self._file, self._unknown, self._ambiguous, self._missing),
+            *(self._no_class, self._no_value, self._no_section, self._wrong_kind),
+        )
+        said = next(filter(None, (kind() for kind in kinds)), None)
+        if said is not None:
+            return said
+        return (
+            f"{self.given.place(self.key)}: {self.text:.300}" if self.key else f"{self.text:.300}"
+        )
+
+    def _file(self) -> str | None:
+        return file_for_class(self.key.partition(".")[0], self.given, self.flags)
+
+    def _unknown(self) -> str | None:
+        found = _UNKNOWN.search(self.text)
+        if found is None:
+            return None
+        word = found[1]
+        if self.text.startswith("unrecognized") and not word.startswith("-"):
+            return self._stray(word)
+        group = _GROUP.search(self.text)
+        parts = (self.key, "" if group is None else group[1], word.lstrip("-").partition("=")[0])
+        name = ".".join(filter(None, parts))
+        made = _MADE.search(self.text)
+        said = made and flag_of_another(name, made[1].rpartition(".")[2], self.given, self.flags)
+        return said or f"{self.given.place(name)}: unknown{self._nearest(name)}; --help lists all"
+
+    def _nearest(self, name: str) -> str:
+        """The flag that may have been meant, with the value that was given."""
+        last = name.rpartition(".")[2]
+        values = self.given.values(name)[:1]
+        if "wandb" in (last, *values) and "trainer.logger" in self.flags.kinds:
+            return " (did you mean --trainer.logger WandbLogger?)"
+        known = _ELSEWHERE.get(last)
+        close = f" (did you mean {known}?)" if known in self.flags.kinds else ""
+        close = close or nearest(name, self.flags.kinds)
+        if not values:
+            return close
+        return re.sub(r"mean (.+)\?", lambda m: f"mean --{m[1]} {quoted(values[0])}?", close)
+
+    def _stray(self, word: str) -> str:
+        """A word that belongs to no flag; it may be one of the values of the flag before it."""
+        if word[0] in "\u2013\u2014":
+            return f"{word}: a long dash; write --{word[1:]}, with two hyphens"
+        words = list(self.given.arguments)
+        before = words[: words.index(word)] if word in words else []
+        flag = next((one for one in reversed(before) if one.startswith("--")), "")
+        key = flag[2:].partition("=")[0]
+        if key in self.flags.classes:
+            return f"{word}: --{key} takes a class alone; write --{key}.path {word}"
+        if key not in self.flags.kinds:
+            return (
+                f"{word}: no flag takes it; write python {self.flags.usage}, and --NAME VALUE for"
+                " each flag behind that"
+            )
+        values = " ".join(self.given.values(key))
+        return f'{word}: --{key} takes one value; write --{key} "{values}" if it has spaces'
+
+    def _ambiguous(self) -> str | None:
+        found = _AMBIGUOUS.search(self.text)
+        if found is None:
+            return None
+        names = [name for name in found[2].split(", ") if not name.endswith("+")]
+        return f"{found[1].lstrip('-')}: only the beginning of a flag; write {' or '.join(names)}"
+
+    def _missing(self) -> str | None:
+        found = _REQUIRED.search(self.text)
+        if found is None:
+            return None
+        prefix = f"{self.key}." if self.key else ""
+        names = [f"{prefix}{name}" for name in found[1].split(", ")]
+        what = f"{' and '.join(map(self.given.place, names))} missing"
+        if set(names) & {*self.flags.words}:
+            return f"{what}: write python {self.flags.usage}, and other flags behind that"
+        flags = (f"--{name} {self._example(name)}" for name in names)
+        return f"{what}: give {' '.join(flags)}"
+
+    def _no_class(self) -> str | None:
+        found = _CLASS.search(self.text)
+        if (
+            found is None
+            or self.key not in self.flags.classes
+            or "Parser key" in self.text[found.end() :]
+        ):
+            return None
+        return no_class(self.key, found[1], self.given, self.flags)
+
+    def _no_value(self) -> str | None:
+        found = _FLAG.search(self.text)
+        if found is None:
+            return None
+        flag = f"--{found[1]}"
+        pairs = zip(self.given.arguments, self.given.arguments[1:], strict=False)
+        # argparse takes what begins with a dash and is no number for the next flag.
+        values = [b for a, b in pairs if a == flag and not b.startswith("--")]
+        example = f"{flag}={values[0]}" if values else f"{flag} {self._example(found[1])}"
+        return f"{self.given.place(found[1])}: no value; write {example}"
+
+    def _example(self, key: str) -> str:
+        if self.flags.is_list(key):
+            return "[VALUE,VALUE]"
+        if key in self.flags.several:
+            return "VALUE VALUE"
+        return "true" if "bool" in self.flags.kinds.get(key, "") else "VALUE"
+
+    def _no_section(self) -> str | None:
+        if "Unable to load config" not in self.text:
+            return None
+        own = [key for key in self.flags.kinds if key.startswith(f"{self.key}.")]
+        if not own:
+            return None
+        value = self.given.value(self.key) or "VALUE"
+        meant = f"--{own[0]} {quoted(value)}"
+        if value == "wandb":
+            meant = "--trainer.logger WandbLogger"
+        return (
+            f"{self.given.place(self.key)} {value}: a section, which has flags of its own; write"
+            f" such as {meant}"
+        )
+
+    def _wrong_kind(self) -> str | None:
+        value = _VALUE.search(self.text)
+        kinds: dict[str, None] = {}
+        for name, choices, items in _EXPECTED.findall(self.text):
+            if choices:
+                kinds.pop(_KINDS["int"], None)  # 16, 32 and 64 of the precisions
+                kinds |= dict.fromkeys(choice.strip(" '\"") for choice in choices.split(","))
+            elif (name or items) in _KINDS:
+                kinds[_KINDS[name or items]] = None
+        if value is None or not (kinds or self.flags.is_list(self.key)):
+            return None
+        if self.flags.is_list(self.key) and not value[1].endswith("]"):
+            return self._no_list(value[1])
+        # The section itself may be null, which helps nobody.
+        if len(kinds) > 1 and "." not in self.key:
+            kinds.pop("null", None)
+        if self.key == "trainer.logger":
+            kinds = {"a class such as WandbLogger": None, **kinds}
+        if self.key in self.flags.several and value[1].startswith("["):
+            items = " ".join(re.findall(r"[^][, ]+", value[1]))
+            return f"{self.given.place(self.key)} {value[1]!r:.60}: write --{self.key} {items}"
+        remedy = " or ".join(kinds).replace("0.5", _numeral(value[1]) or "0.5")
+        return f"{self.given.place(self.key)} {value[1]!r:.60}: give {remedy}"
+
+    def _no_list(self, value: str) -> str:
+        values = self.given.values(self.key)
+        text = " ".join(values) or value
+        if _PLAIN.fullmatch(text):
+            shown = f"[{','.join(re.findall(r'[^][(), ]+', text))}]"
+        else:  # YAML needs quotes, and the shell others around them
+            shown = f"'[{', '.join(json.dumps(v, ensure_ascii=False) for v in values or [value])}]'"
+        flag = f"--{self.key} " if values else ""
+        return f"{self.given.place(self.key)} {text!r:.60}: give a list, in brackets: {flag}{shown}"
+
+
+def _numeral(value: str) -> str:
+    """The number that was meant by one with a per cent sign or a decimal comma, or nothing."""
+    found = re.fullmatch(r"(-?\d+)(?:[.,](\d+))? ?(%?)", value)
+    if found is None:
+        return ""
+    return f"{float(f'{found[1]}.{found[2] or 0}') / (100 if found[3] else 1):g}"

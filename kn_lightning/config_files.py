@@ -1,0 +1,68 @@
+"""Config files -> their keys and values; what is no such file is refused with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kn_lightning.errors import InputError
+
+Configs = dict[Path, dict[str, Any]]
+
+
+def read_configs(arguments: Sequence[str]) -> Configs:
+    """The config files that a command line names.
+
+    Raises:
+        InputError: one can't be read, is no YAML, or has no keys with values.
+    """
+    return {path: read_config(path) for path in _named(arguments)}
+
+
+def _named(arguments: Sequence[str]) -> Iterator[Path]:
+    for number, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag == "-config":  # for argparse -c onfig
+            raise InputError("-config: write --config FILE, with two hyphens")
+        # A flag may be cut short where no other begins so.
+        if flag == "-c" or (flag.startswith("--c") and "--config".startswith(flag)):
+            yield from map(Path, [value] if equals else arguments[number + 1 : number + 2])
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The keys and values of a config file.
+
+    Raises:
+        InputError: it can't be read, is no YAML, or has no keys with values.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"config {path}: {error.strerror}; give a YAML file") from error
+    except (ValueError, RecursionError) as error:  # ValueError: a date such as 2000-13-01, too
+        raise InputError(f"config {path}: no YAML in UTF-8 ({error})") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f", line {mark.line + 1}"
+        problem = getattr(error, "problem", None) or "a character that YAML doesn't have"
+        raise InputError(f"config {path}{place}: no YAML ({problem})") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(
+            f"config {path}: {str(content)!r:.60} instead of keys with values; write such as"
+            " 'refine: {share: 0.5}'"
+        )
+    return content
+
+
+def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    if not isinstance(settings, dict):
+        return {prefix[:-1]: settings}
+    return {
+        key: value
+        for name, inner in settings.items()
+        for key, value in flat_settings(inner, f"{prefix}{name}.").items()
+    }

@@ -25,6 +25,7 @@ from setting import (
     keep,
     random_encoder,
     random_groups,
+    random_words,
 )
 from study import run_study, write_encoder, write_prompts
 
@@ -42,9 +43,9 @@ MODELLED_RANKS = (1, 2, 4, 8, 16, 32)
 def varied_groups(n_groups: int) -> list[EncodedGroup]:
     """Groups of 6 to 12 tokens a prompt, in turn; what they say doesn't matter here."""
     encoder = random_encoder("tiny")
-    n_words = encoder.model.config.vocab_size
+    words = random_words(encoder.model.config.vocab_size)
     by_tokens = [
-        next(encoded_groups(encoder, random_groups(n_words, 1, tokens)))
+        next(encoded_groups(encoder, random_groups(words, 1, tokens)))
         for tokens in range(TOKENS // 2, TOKENS + 1)
     ]
     return [by_tokens[number % len(by_tokens)] for number in range(n_groups)]

@@ -12,7 +12,7 @@ points or more, how well a line fits the time.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,6 +22,7 @@ from setting import SHAPES, arguments, keep
 from study import run_study, write_encoder, write_prompts
 
 FEW_TOKENS = 12
+MIB = 1 << 20
 POINTS_OF_A_LINE = 3
 """Through two, any line fits."""
 
@@ -43,15 +44,26 @@ def measured(
         folder = Path(name)
         write_encoder(folder / "encoder", shape)
         write_prompts(folder / "prompts.jsonl", shape, n_groups, n_tokens)
-        runs = [
-            run_study(folder / "encoder", folder / "prompts.jsonl", folder / f"run{number}", rule)
-            for number in range(repeats)
-        ]
-    peaks = [run["peak_bytes"] / (1 << 20) for run in runs]
-    return {
+        found = repeated(folder / "encoder", folder / "prompts.jsonl", repeats, rule)
+    varied = {
         "groups": n_groups,
         "tokens": n_tokens,
         "nodes": "adaptive" if nodes is None else nodes,
+    }
+    return varied | found
+
+
+def repeated(
+    encoder: Path, prompts: Path, repeats: int, flags: Sequence[str] = ()
+) -> dict[str, float]:
+    """Medians over studies of the same prompts, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        runs = [
+            run_study(encoder, prompts, Path(name) / f"run{number}", flags)
+            for number in range(repeats)
+        ]
+    peaks = [run["peak_bytes"] / MIB for run in runs]
+    return {
         "seconds": median(run["seconds"] for run in runs),
         "peak_mib": median(peaks),
         "least": min(peaks),

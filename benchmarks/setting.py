@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -76,16 +76,21 @@ def random_encoder(shape: str) -> Encoder:
     """A BERT with random weights; every word ``w<number>`` is a token of its vocabulary."""
     torch.manual_seed(0)
     config = BertConfig(**SHAPES[shape])  # type: ignore[arg-type]
-    tokens = [*SPECIAL, *(f"w{number}" for number in range(len(SPECIAL), config.vocab_size))]
+    tokens = [*SPECIAL, *random_words(config.vocab_size)]
     tokenizer = BertTokenizer(vocab={token: number for number, token in enumerate(tokens)})
     return load_encoder(BertForMaskedLM(config), tokenizer)
 
 
-def random_groups(n_words: int, n_groups: int, n_tokens: int) -> list[PromptGroup]:
-    """Concepts of :func:`random_encoder`'s words with four prompts each.
+def random_words(n_tokens: int) -> list[str]:
+    """Words of a :func:`random_encoder` with so many tokens in its vocabulary."""
+    return [f"w{number}" for number in range(len(SPECIAL), n_tokens)]
+
+
+def random_groups(words: Sequence[str], n_groups: int, n_tokens: int) -> list[PromptGroup]:
+    """Concepts with four prompts each, of words drawn at random.
 
     Args:
-        n_words: of the vocabulary.
+        words: of one token each; the first become the concepts.
         n_groups: concepts.
         n_tokens: of each prompt with the two special ones; the mask's place changes.
     """
@@ -93,19 +98,19 @@ def random_groups(n_words: int, n_groups: int, n_tokens: int) -> list[PromptGrou
     groups = []
     for concept in range(n_groups):
         shape = (PROMPTS_OF_A_CONCEPT, n_tokens - 2)
-        words = torch.randint(len(SPECIAL), n_words, shape, generator=generator)
-        sentences = [[f"w{word}" for word in row] for row in words.tolist()]
+        drawn = torch.randint(len(words), shape, generator=generator)
+        sentences = [[words[place] for place in row] for row in drawn.tolist()]
         for number, sentence in enumerate(sentences):
             sentence[(concept + number) % len(sentence)] = MASK
         prompts = tuple(Prompt(" ".join(sentence)) for sentence in sentences)
-        groups.append(PromptGroup(f"w{len(SPECIAL) + concept}", prompts, "noun"))
+        groups.append(PromptGroup(words[concept], prompts, "noun"))
     return groups
 
 
 def random_prompts(encoder: Encoder, n_prompts: int, n_tokens: int) -> list[EncodedPrompt]:
     """Prompts of :func:`random_groups`, encoded, those of a concept together."""
     n_groups = -(-n_prompts // PROMPTS_OF_A_CONCEPT)
-    groups = random_groups(encoder.model.config.vocab_size, n_groups, n_tokens)
+    groups = random_groups(random_words(encoder.model.config.vocab_size), n_groups, n_tokens)
     return encoded_prompts(encoder, groups, n_prompts)
 
 

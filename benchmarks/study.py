@@ -31,13 +31,20 @@ def write_encoder(folder: Path, shape: str) -> None:
 
 
 def write_prompts(path: Path, shape: str, n_groups: int, n_tokens: int) -> None:
-    """Random prompt groups that ``JsonlPrompts`` can read."""
-    from setting import SHAPES, random_groups
+    """Random prompt groups of a shape's words that ``JsonlPrompts`` can read."""
+    from setting import SHAPES, random_words
     from transformers import BertConfig
 
     n_words = SHAPES[shape].get("vocab_size", BertConfig().vocab_size)
+    write_prompts_of(path, random_words(n_words), n_groups, n_tokens)
+
+
+def write_prompts_of(path: Path, words: Sequence[str], n_groups: int, n_tokens: int) -> None:
+    """Random prompt groups of words that are one token each."""
+    from setting import random_groups
+
     with path.open("w", encoding="utf-8") as lines:
-        for group in random_groups(n_words, n_groups, n_tokens):
+        for group in random_groups(words, n_groups, n_tokens):
             prompts = [asdict(prompt)["text"] for prompt in group.prompts]
             line = {"concept": group.concept, "prompts": prompts, "pos": group.pos}
             lines.write(json.dumps(line) + "\n")

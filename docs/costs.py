@@ -18,7 +18,8 @@ def page() -> str:
     """All of them."""
     return (
         f"## By size of the study\n\n{of_studies(_read('scaling')['embedded, by groups'])}"
-        f"\n## By size of the encoder\n\n{of_encoders(_read('attribution_speed'))}"
+        f"\n## By size of the encoder\n\n{of_encoder_memory(_read('encoder_memory'))}"
+        f"\n## A prompt, by encoder and rule\n\n{of_encoders(_read('attribution_speed'))}"
         f"\n## Whole studies\n\n{of_devices(_read('device_speed'))}"
     )
 
@@ -42,6 +43,26 @@ def of_studies(by_groups: dict[str, Any]) -> str:
         rows.append((study, f"{minutes:.0f} min", "not projected", "projected"))
     head = ("study", "time", "peak memory", "how known")
     return f"{table(head, rows)}\n{_machine(by_groups)}.\n"
+
+
+def of_encoder_memory(measured: dict[str, Any]) -> str:
+    """Small studies: their time and the peak memory of their process, by encoder."""
+    (part,) = measured.values()
+    rows: Rows = [
+        (
+            row["encoder"],
+            f"{row['layers']} × {row['hidden_size']}",
+            f"{row['parameters_mib'] / _GIB:.2f} GiB",
+            f"{row['seconds']:.0f} s",
+            f"{row['peak_mib'] / _GIB:.2f} GiB",
+            "measured",
+        )
+        for row in part["rows"]
+    ]
+    head = ("encoder", "layers × width", "parameters", "time", "peak memory", "how known")
+    groups, tokens = part["rows"][0]["groups"], part["rows"][0]["tokens"]
+    study = f"Studies of {groups} concepts, with four prompts of {tokens} tokens each"
+    return f"{table(head, rows)}\n{study}; {_machine(part)}.\n"
 
 
 def of_encoders(speed: dict[str, Any]) -> str:

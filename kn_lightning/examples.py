@@ -44,11 +44,26 @@ _LINES = {
 COMMANDS = tuple(line.split()[1] for line in _LINES if " " in line)
 """Of ``analyze.py``, beside a study."""
 
+_COMMANDS = {
+    "report RUN_DIR": "its figures and report again",
+    "neurons RUN_DIR FILE.json": "its knowledge neurons as JSON",
+    "edit RUN_DIR FOLDER": "its encoder, with weights of concepts' neurons edited",
+    "synonyms RUN_DIR": "do synonyms share neurons?",
+    "symmetry RUN_A RUN_B": "is a fact in the same neurons, whichever of its words is asked for?",
+    "formation FOLDER": "when neurons appear, over checkpoints of a training",
+}
+"""What ``analyze.py`` does besides a study."""
+
 
 class ExamplesFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """jsonargparse's help, with lines of description and examples left as they are."""
 
 
 def examples(command: str) -> str:
-    """The examples of a command, for the end of its help."""
-    return "examples:\n" + "".join(f"  {line}\n" for line in _LINES[command])
+    """The examples of a command, for the end of its help; of ``analyze.py`` its commands too."""
+    further = ""
+    if command == "analyze.py":
+        width = max(map(len, _COMMANDS))
+        lines = (f"  {name:{width}}  {does}\n" for name, does in _COMMANDS.items())
+        further = f"commands on finished runs and trainings, each with --help:\n{''.join(lines)}\n"
+    return f"{further}examples:\n" + "".join(f"  {line}\n" for line in _LINES[command])

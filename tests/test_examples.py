@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
 import shlex
 
 import pytest
-from callbacks.commands import command
+from callbacks.commands import REPOSITORY, command
 
-from kn_lightning.examples import _LINES
+from kn_lightning.examples import _COMMANDS, _LINES
 
 
 @pytest.mark.parametrize("name", _LINES)
@@ -25,6 +26,13 @@ def test_examples_of_scripts_are_parsed(line: str) -> None:
     program, script, *arguments = shlex.split(line)
     assert program == "python"
     assert command(script, *arguments, "--print_config").code == 0
+
+
+def test_help_of_a_study_names_all_commands() -> None:
+    commands = runpy.run_path(str(REPOSITORY / "analyze.py"))["COMMANDS"]
+    assert {name.split()[0] for name in _COMMANDS} == set(commands)
+    said = command("analyze.py", "--help").out
+    assert all(f"\n  {name}  " in said for name in _COMMANDS)
 
 
 def test_help_of_neurons_has_its_usage_and_an_example() -> None:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from kn_lightning.report.canvas import LOOKS, PERCENT, legend, sheet
 from kn_lightning.report.labels import concepts
 from kn_lightning.report.language import say
-from kn_lightning.report.numerals import count, number, share
+from kn_lightning.report.numerals import count, number, share, whole_percent
 
 _MOST_BARS = 60
 _FLOOR = 1e-9
@@ -144,7 +144,8 @@ def completeness(title: str, numbers: dict[str, Any], residuals: pd.Series) -> F
     edges[[0, -1]] *= (1 - 1e-12, 1 + 1e-12)
     heights, _ = np.histogram(drawn, edges)
     missing = count(len(values) - len(drawn))
-    label = say("attributions ({n} below {floor}, not drawn)", n=missing, floor=f"{_FLOOR:g}")
+    floor = whole_percent(_FLOOR)
+    label = say("attributions ({n} below {floor}, not drawn)", n=missing, floor=floor)
     axes.stairs(heights, edges, fill=True, facecolor=LOOKS["own"].color, label=label)
     tolerance = numbers["completeness"]["tolerance"]
     if tolerance:

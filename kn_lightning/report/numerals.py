@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 MINUS = "\N{MINUS SIGN}"
@@ -38,6 +39,11 @@ def points(fraction: float | None) -> str:
 def whole_percent(fraction: float) -> str:
     """A tick or border of an axis in percent, without needless digits: -0.25 → "−25 %"."""
     return f"{MINUS if fraction < 0 else ''}{abs(100 * fraction):,.10g}{GAP}%"
+
+
+def unbroken(text: str) -> str:
+    """Text whose lines don't end inside "95 %" or "n = 148"."""
+    return re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<=\bn =) (?=\d)", GAP, text)
 
 
 def share(fraction: float | None) -> str:

@@ -17,7 +17,7 @@ from kn_lightning.report.explorer_texts import texts
 from kn_lightning.report.figures import Picture
 from kn_lightning.report.language import current_language, say
 from kn_lightning.report.listings import listings
-from kn_lightning.report.numerals import count
+from kn_lightning.report.numerals import count, unbroken
 from kn_lightning.report.wording import findings
 
 Summary = dict[str, Any]
@@ -48,7 +48,7 @@ def templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kn_lightning.report", "templates"),
         autoescape=True,  # Concepts, prompts and reasons are other people's text.
-        finalize=lambda value: printable(value) if type(value) is str else value,
+        finalize=lambda value: unbroken(printable(value)) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

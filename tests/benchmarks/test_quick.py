@@ -196,6 +196,22 @@ def test_scaling(quick: Any) -> None:
     assert "time_is_a_line" not in cell  # of two points
 
 
+@pytest.mark.slow
+def test_encoder_memory_of_a_shape_and_of_a_folder(
+    quick: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from study import write_encoder
+
+    write_encoder(tmp_path / "mine", "tiny")
+    shape, folder = rows_of(quick("encoder_memory", "--encoder", str(tmp_path / "mine")))
+    assert (shape["encoder"], folder["encoder"]) == ("tiny, random weights", "mine")
+    for row in (shape, folder):
+        assert (row["layers"], row["hidden_size"]) == (3, 32)
+        assert 0 < row["parameters_mib"] < 1 < 100 < row["peak_mib"]
+        assert row["seconds"] > 0
+
+
 def test_a_rank_gets_packs_as_a_study_deals_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from rank_scaling import slowest_tokens

@@ -71,7 +71,11 @@ def test_costs_say_what_is_measured_and_what_is_projected(built: Path) -> None:
     text = text_of(built / "cost.html")
     assert "measured" in text
     assert "projected" in text
-    assert "bert-base" in text
+    for encoder in ("embedded", "bert-base", "bert-large"):
+        # Layers × width, parameters, time and peak memory.
+        assert re.search(
+            rf"{encoder}, random weights\s+\d+ × \d+\s+[\d.]+ GiB\s+\d+ s\s+[\d.]+ GiB", text
+        )
 
 
 @pytest.mark.parametrize(("start", "projected"), [(2.0, True), (-2.0, False), (None, False)])

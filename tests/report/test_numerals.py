@@ -52,3 +52,9 @@ def test_interval_has_no_second_unit() -> None:
     text = numerals.with_interval(numerals.percent, -0.5, [-0.61, 0.02])
     assert text.replace("\N{NO-BREAK SPACE}", " ") == "−50.0 % [−61.0, +2.0]"
     assert numerals.with_interval(numerals.number, 0.5, None) == "0.50"
+
+
+def test_lines_do_not_end_inside_a_figure() -> None:
+    gap = "\N{NO-BREAK SPACE}"
+    said = numerals.unbroken("[95 % of them] (n = 1,148); then = 3, and %")
+    assert said == f"[95{gap}% of them] (n{gap}={gap}1,148); then = 3, and %"

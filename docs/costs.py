@@ -18,7 +18,7 @@ def page() -> str:
     """All of them."""
     return (
         f"## By size of the study\n\n{of_studies(_read('scaling')['embedded, by groups'])}"
-        f"\n## By size of the encoder\n\n{of_encoder_memory(_read('encoder_memory'))}"
+        f"\n## By size of the encoder\n\n{of_encoder_memory(_read('encoder_memory')['12 tokens'])}"
         f"\n## A prompt, by encoder and rule\n\n{of_encoders(_read('attribution_speed'))}"
         f"\n## Whole studies\n\n{of_devices(_read('device_speed'))}"
     )
@@ -45,9 +45,8 @@ def of_studies(by_groups: dict[str, Any]) -> str:
     return f"{table(head, rows)}\n{_machine(by_groups)}.\n"
 
 
-def of_encoder_memory(measured: dict[str, Any]) -> str:
+def of_encoder_memory(part: dict[str, Any]) -> str:
     """Small studies: their time and the peak memory of their process, by encoder."""
-    (part,) = measured.values()
     rows: Rows = [
         (
             row["encoder"],

@@ -170,3 +170,10 @@ def test_kinds_differ_in_more_than_colour() -> None:
     assert len({look.color for look in looks}) == len(looks)
     assert len({look.hatch for look in looks}) == len(looks)
     assert len({look.marker for look in looks}) == len(looks)
+
+
+def test_the_floor_of_the_error_is_in_the_unit_of_its_axis(rich_numbers: Numbers) -> None:
+    with canvas.style():
+        residuals = pd.Series([1e-12, 1e-6, 1e-4])
+        figure = neuron_figures.completeness("", rich_numbers, residuals)
+        assert "attributions (1 below 1e-07 %, not drawn)" in labels(figure)[0].replace("\xa0", " ")

@@ -42,7 +42,7 @@ def size(folder: Path) -> dict[str, Any]:
 
 
 def own_words(encoder: Encoder, n_groups: int) -> list[str]:
-    """Words of letters that are one token of an encoder's vocabulary, in its order.
+    """Words of letters and digits that are one token of an encoder's vocabulary, in its order.
 
     Raises:
         InputError: there are too few for so many groups.
@@ -50,7 +50,7 @@ def own_words(encoder: Encoder, n_groups: int) -> list[str]:
     tokenizer = encoder.tokenizer
     numbers = tokenizer.get_vocab()
     names = sorted(numbers, key=numbers.__getitem__)
-    words = [word for word in names if word.isalpha() and tokenizer.tokenize(word) == [word]]
+    words = [word for word in names if word.isalnum() and tokenizer.tokenize(word) == [word]]
     if len(words) < n_groups:
         raise InputError(
             f"--groups {n_groups}: {encoder.name} has {len(words)} words of one token; give fewer"

@@ -35,6 +35,11 @@ def bars(results: Path) -> list[dict[str, Any]]:
             AT_LEAST, 10.0, edits(cells(results, "edit_speed"))),
         bar("growth of peak memory from 100 to 1,000 groups", AT_MOST, 0.05,
             growth(cells(results, "scaling"))),
+        bar("seconds to open the report's page, 742 concepts and 5,000 prompts", AT_MOST, 2.0,
+            column(cells(results, "page"), "seconds to open")),
+        bar("its size in MB", AT_MOST, 15.0, column(cells(results, "page"), "page MB")),
+        bar("efficiency at 64 ranks, ConceptNet's sizes without giants", AT_LEAST, 0.95,
+            at_64_ranks(cells(results, "balance"))),
         bar("prompts a second on one H100 in bf16", AT_LEAST, 1000.0,
             on_h100(cells(results, "device_speed"))),
     ]  # fmt: skip
@@ -89,6 +94,13 @@ def growth(cells: Cells) -> Iterator[float]:
     for cell in cells.values():
         if "100 to 1000" in cell.get("memory_growth", {}):
             yield cell["memory_growth"]["100 to 1000"]
+
+
+def at_64_ranks(cells: Cells) -> Iterator[float]:
+    """Where no concept alone takes longer than a rank should."""
+    for name, cell in cells.items():
+        if name.startswith("ConceptNet") and name.endswith("without giants"):
+            yield from (row["efficiency"] for row in cell["rows"] if row["ranks"] == 64)
 
 
 def on_h100(cells: Cells) -> Iterator[float]:

@@ -40,6 +40,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        flat_settings(content)  # of an anchor within itself there is no end
     except OSError as error:
         raise InputError(f"config {path}: {error.strerror}; give a YAML file") from error
     except (ValueError, RecursionError) as error:  # ValueError: a date such as 2000-13-01, too

@@ -187,10 +187,19 @@ def _check_finite(found: Attribution, prompts: Sequence[EncodedPrompt], step: St
         )
 
 
-def metrics(rows: pd.DataFrame) -> dict[str, float]:
-    """Means over the concepts of a step, and by part of speech; what is undefined is left out."""
+def metrics(rows: pd.DataFrame, neurons: pd.DataFrame, n_layers: int) -> dict[str, float]:
+    """Means over the concepts of a step, by part of speech and by layer, for the loggers.
+
+    Args:
+        rows: of the concepts at that step; what is undefined there is left out.
+        neurons: their knowledge neurons.
+        n_layers: of the encoder.
+    """
     names = ["probability", "rank", "first", "n_neurons", "jaccard_with_previous"]
     means = {f"formation/{name}": float(rows[name].mean()) for name in names}
     for part, own in rows.groupby("pos"):
         means |= {f"formation/{part}/{name}": float(own[name].mean()) for name in names}
+    counts = neurons["layer"].value_counts()
+    for layer in range(n_layers):
+        means[f"formation/layer_{layer}/n_neurons"] = float(counts.get(layer, 0)) / len(rows)
     return {name: value for name, value in means.items() if value == value}

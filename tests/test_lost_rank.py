@@ -76,6 +76,18 @@ def test_rank_that_is_killed_ends_the_command_and_the_study_goes_on(
     assert not list(run.glob("claims-*"))
 
 
+@pytest.mark.slow
+def test_what_rank_0_refuses_is_said_once_and_as_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("no run")
+    done = real_command("analyze.py", *STUDY, *RANKS, "--run_dir", tmp_path / "run")
+    assert done.code == 2
+    said = [line for line in done.err.splitlines() if "error" in line]
+    assert len(said) == 1, done.err
+    assert "is not empty and holds no run" in said[0]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine.txt"]
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -151,7 +151,8 @@ class FormationCallback(Callback):
                     Step(step),
                 )
             rows = self.record.add(*tables)
-            means = metrics(rows[rows["step"] == step])
+            n_layers = module.encoder.structure.n_layers
+            means = metrics(rows[rows["step"] == step], tables[1], n_layers)
             means["formation/seconds"] = time.perf_counter() - start
             for logger in trainer.loggers:
                 logger.log_metrics(means, step)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.utilities.distributed import _InfiniteBarrier
 from safetensors.torch import save
 
 from kn_lightning.data.study import Pack
@@ -22,6 +25,9 @@ from kn_lightning.schema import SKIPPED_TABLE
 from kn_lightning.stopping import StopSignals
 from kn_lightning.tables import outcome_tables
 
+_Start = tuple[frozenset[int], str | None]
+"""What rank 0 tells the others: which packs are finished, and the folder of claims, if any."""
+
 
 class WriteCallback(Callback):
     """Results on disk, each pack's as soon as it is done; a signal ends the study behind one.
@@ -34,6 +40,7 @@ class WriteCallback(Callback):
     def __init__(self, scores: bool = False) -> None:
         self.scores = scores
         self._mark = 0.0
+        self._all_ranks = ExitStack()
 
     def begin(self, folder: RunFolder, config: dict[str, Any], overwrite: bool = False) -> None:
         """Say where results go, and with which resolved settings they are made."""
@@ -49,31 +56,54 @@ class WriteCallback(Callback):
         self._mark = time.perf_counter()
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, MaskedLanguageModel)
-        n_packs = len(data.study.packs)
-        _check_limit(trainer.limit_predict_batches, n_packs)
-        start: tuple[frozenset[int], str | None] | None = None
+        _check_limit(trainer.limit_predict_batches)
+        start: _Start | InputError | None = None
         if trainer.is_global_zero:
-            record = environment_record(trainer, pl_module.encoder, data, self.config)
-            identity = study_identity(self.config, record)
-            skipped = [asdict(skip) for skip in data.study.skipped]
-            table = pa.Table.from_pylist(skipped, schema=SKIPPED_TABLE)
-            self.folder.open(self.config, record, table, identity, self.overwrite)
-            self.folder.check(_plan(data.study.packs))
-            whole = self.folder.is_complete
-            finished = frozenset(range(n_packs)) if whole else self.folder.finished_packs()
-            claimed = self.folder.has_claims and trainer.world_size > 1
-            start = (finished, begin_claims(self.folder.path) if claimed else None)
+            try:
+                start = self._opened(trainer, pl_module)
+            except InputError as error:
+                start = error
         # By rank 0 for all: another rank could see a pack already that is finished from now on.
         start = trainer.strategy.broadcast(start)
+        if isinstance(start, InputError):
+            raise start if trainer.is_global_zero else SystemExit(2)  # said once
         assert start is not None
         data.finished, claims = start
-        data.take = None if claims is None else PackClaims(self.folder.path / claims).take
+        if claims is not None:
+            data.take = self._claims(claims).take
         data.on_disk = self.folder.finished_packs
         data.stopped = lambda: self.signals.asked is not None
         # Lightning's own would answer SIGTERM with a collective in the middle of whatever is
         # running; this is the one place that is passed on every rank before it installs them.
         connector = trainer._signal_connector
         connector.register_signal_handlers = self.signals.install  # type: ignore[method-assign]
+        # A rank may wait for the others' last packs for longer than a process group's time limit.
+        self._all_ranks.enter_context(_InfiniteBarrier())
+
+    def _opened(self, trainer: Trainer, module: MaskedLanguageModel) -> _Start:
+        """Rank 0's part: the run folder opened, and what is done there."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        packs = data.study.packs
+        record = environment_record(trainer, module.encoder, data, self.config)
+        identity = study_identity(self.config, record)
+        skipped = [asdict(skip) for skip in data.study.skipped]
+        table = pa.Table.from_pylist(skipped, schema=SKIPPED_TABLE)
+        self.folder.open(self.config, record, table, identity, self.overwrite)
+        self.folder.check(_plan(packs))
+        whole = self.folder.is_complete
+        finished = frozenset(range(len(packs))) if whole else self.folder.finished_packs()
+        claimed = self.folder.has_claims and trainer.world_size > 1
+        return finished, begin_claims(self.folder.path) if claimed else None
+
+    def _claims(self, name: str) -> PackClaims:
+        """Those that rank 0 has begun, which this rank must see."""
+        folder = self.folder.path / name
+        if not folder.is_dir():
+            raise InputError(
+                f"run_dir {self.folder.name}: on {platform.node()} it is not the folder that rank 0"
+                " has opened; give one on a disk that all ranks share, by its full path"
+            )
+        return PackClaims(folder)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
@@ -100,7 +130,7 @@ class WriteCallback(Callback):
         """
         if stage != "predict":
             return
-        trainer.strategy.barrier()
+        self._all_ranks.close()  # waits for them
         self.signals.restore()  # to join them can be begun again at any point
         if not trainer.is_global_zero:
             return
@@ -132,12 +162,12 @@ class WriteCallback(Callback):
             )
 
 
-def _check_limit(limit: float, packs: int) -> None:
-    """Raise InputError for a limit on batches that no pack would be computed within."""
-    if limit * packs < 1:
+def _check_limit(limit: float) -> None:
+    """Raise InputError for a limit on batches that leaves no pack, or a share of who knows what."""
+    if limit == 0 or (limit < 1 and isinstance(limit, float)):
         raise InputError(
-            f"trainer.limit_predict_batches {limit}: nothing of the study's {packs} packs would be"
-            " computed; give a whole number from 1, or leave it out"
+            f"trainer.limit_predict_batches {limit}: give a whole number from 1, which is of each"
+            " rank's packs, or leave it out"
         )
 
 

@@ -96,6 +96,8 @@ def _answer_in(
     mask = tokenizer.mask_token_id
     if masked.count(mask) != 1:
         return "the prompt contains the tokenizer's mask token besides [MASK]"
+    if len(filled) > encoder.max_tokens:  # before its answer is looked for, which takes long there
+        return f"the prompt has {len(filled)} tokens, the encoder takes {encoder.max_tokens}"
     place = _answer_place(
         list(tokenizer.convert_ids_to_tokens(filled)),
         list(tokenizer.convert_ids_to_tokens(masked)),
@@ -106,8 +108,6 @@ def _answer_in(
     pieces = filled[place.start : place.stop]
     if not pieces or (len(pieces) > 1 and not several):
         return f"the answer is {len(pieces)} tokens, not one"
-    if len(filled) > encoder.max_tokens:
-        return f"the prompt has {len(filled)} tokens, the encoder takes {encoder.max_tokens}"
     if special & set(pieces):
         return "the answer is not in the vocabulary"
     ids = [*filled[: place.start], *[mask] * len(pieces), *filled[place.stop :]]

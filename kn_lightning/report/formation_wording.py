@@ -85,7 +85,7 @@ def captions(numbers: Numbers) -> dict[str, Caption]:
             f"A concept's probability and its neurons: {n} concepts",
             "Means over concepts with 95 % bootstrap intervals. The Jaccard index is 1 at the last"
             " step by definition; what it exceeds is that with other concepts' neurons.",
-            "Curves of probability, number of neurons and Jaccard index over training steps",
+            f"Curves over training steps; means at the first and at the last: {_ends(numbers)}",
         ),
         "formation_order": Caption(
             "Which comes first: probability or neurons",
@@ -108,6 +108,15 @@ def captions(numbers: Numbers) -> dict[str, Caption]:
     if len(numbers["curves"]) < 2:
         del words["formation_by_pos"]
     return words
+
+
+def _ends(numbers: Numbers) -> str:
+    """What the curves of all concepts begin and end with."""
+    curves = numbers["curves"][ALL]
+    return ", ".join(
+        f"{name} {number(curves[key][0]['mean'])} and {number(curves[key][-1]['mean'])}"
+        for key, name in (("probability", "probability"), ("n_neurons", "neurons"))
+    )
 
 
 def listings(numbers: Numbers) -> list[Listing]:

@@ -85,7 +85,7 @@ NEWCOMERS = (
     _known("a beginning of a flag", "--edit.factor [0]", "--edit.factors"),
     _known("a dry run", "--trainer.fast_dev_run true", "trainer.fast_dev_run", "data.max_groups"),
     _known("no batches", "--trainer.limit_predict_batches 0", "limit_predict_batches 0", "from 1"),
-    _known("less than a batch", "--trainer.limit_predict_batches 0.01", "0.01", "packs"),
+    _known("a share of the batches", "--trainer.limit_predict_batches 0.5", "0.5", "from 1"),
     _first("help", "help", "--help"),
     _first("a misspelt command", "reprot other_run", "did you mean report?", "neurons"),
     _first("a run", "other_run", "python analyze.py report other_run", "--run_dir other_run"),

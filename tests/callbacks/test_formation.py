@@ -124,6 +124,11 @@ def test_loggers_get_the_means_of_every_measurement(followed: tuple[Path, Finish
         logged = [float(row[f"formation/{column}"]) for row in rows]
         assert logged == pytest.approx(means.tolist(), rel=1e-5)
     assert rows[0]["formation/jaccard_with_previous"] == ""
+    layers = [name for name in rows[0] if name.startswith("formation/layer_")]
+    assert layers
+    for row in rows:
+        own = [float(row[name]) for name in layers]
+        assert sum(own) == pytest.approx(float(row["formation/n_neurons"]), rel=1e-5)
 
 
 def test_text_is_followed_by_prompts_of_a_file(

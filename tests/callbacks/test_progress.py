@@ -53,7 +53,7 @@ def trainer(finished: tuple[int, ...] = (), rank: int = 0) -> Any:
     data = SimpleNamespace(study=SimpleNamespace(packs=PACKS), finished=frozenset(finished))
     data.there = set(finished)
     data.on_disk = lambda: frozenset(data.there)
-    return SimpleNamespace(is_global_zero=rank == 0, datamodule=data)
+    return SimpleNamespace(is_global_zero=rank == 0, world_size=2, datamodule=data)
 
 
 def finish(callback: ProgressCallback, on: Any, one: Pack) -> None:
@@ -107,7 +107,11 @@ def test_first_of_two_ranks_speaks_of_what_all_have_done(
     clock[0] += 1
     on.datamodule.there.add(3)  # by the other rank
     finish(callback, on, PACKS[0])
-    assert console.getvalue() == "50 of 100 prompts, 50.0 prompts/s, 1 s left\n"
+    callback.on_predict_end(on, cast("Any", None))
+    assert console.getvalue().splitlines() == [
+        "50 of 100 prompts, 50.0 prompts/s, 1 s left",
+        "rank 0 is done; the others are at the last 2 packs",
+    ]
     console.truncate(0)
     console.seek(0)
     other, on = ProgressCallback(interval=0), trainer(rank=1)

@@ -12,8 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from kn_lightning import attribute, load_encoder
+from kn_lightning.callbacks.write import WriteCallback
 from kn_lightning.core.baselines import completed
 from kn_lightning.core.registry import ATTRIBUTIONS, AttributionSettings
+from kn_lightning.errors import InputError
+from kn_lightning.pack_claims import begin_claims
+from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import Attribution
 
 from .commands import command, table
@@ -45,6 +49,16 @@ def test_kept_scores_equal_the_attribution_of_each_prompt(
             ]
             assert alone.abs().max() > 0
             torch.testing.assert_close(own, alone, rtol=1e-4, atol=1e-7)
+
+
+def test_rank_that_does_not_see_the_folder_of_rank_0_says_so(tmp_path: Path) -> None:
+    name = begin_claims(tmp_path)  # by rank 0
+    write = WriteCallback()
+    write.begin(RunFolder(tmp_path), {})
+    assert write._claims(name).take(0)
+    write.begin(RunFolder(tmp_path / "elsewhere"), {})
+    with pytest.raises(InputError, match=r"elsewhere: on .* give one on a disk that all ranks sh"):
+        write._claims(name)
 
 
 def test_scores_are_kept_only_when_asked_for(study: Study) -> None:

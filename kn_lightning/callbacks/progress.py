@@ -79,9 +79,10 @@ class ProgressCallback(Callback):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ends the bar; packs that other ranks are still at are said."""
         self._stop()
-        if trainer.is_global_zero:
-            left = len(self._left.keys() - trainer.datamodule.on_disk())  # type: ignore[attr-defined]
-            if left and trainer.world_size > 1:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if trainer.is_global_zero and trainer.world_size > 1 and not data.stopped():
+            left = len(self._left.keys() - data.on_disk())
+            if left:
                 self.console.print(f"rank 0 is done; the others are at the last {left} packs")
 
     def on_exception(

@@ -48,12 +48,13 @@ def console(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
     return written
 
 
-def trainer(finished: tuple[int, ...] = (), rank: int = 0) -> Any:
+def trainer(finished: tuple[int, ...] = (), rank: int = 0, ranks: int = 1) -> Any:
     """As much of a trainer as progress looks at."""
     data = SimpleNamespace(study=SimpleNamespace(packs=PACKS), finished=frozenset(finished))
     data.there = set(finished)
     data.on_disk = lambda: frozenset(data.there)
-    return SimpleNamespace(is_global_zero=rank == 0, world_size=2, datamodule=data)
+    data.stopped = lambda: False
+    return SimpleNamespace(is_global_zero=rank == 0, world_size=ranks, datamodule=data)
 
 
 def finish(callback: ProgressCallback, on: Any, one: Pack) -> None:
@@ -102,7 +103,7 @@ def test_resumed_study_counts_what_is_left_of_it(clock: list[float], console: io
 def test_first_of_two_ranks_speaks_of_what_all_have_done(
     clock: list[float], console: io.StringIO
 ) -> None:
-    callback, on = ProgressCallback(interval=0), trainer()
+    callback, on = ProgressCallback(interval=0), trainer(ranks=2)
     callback.on_predict_start(on, cast("Any", None))
     clock[0] += 1
     on.datamodule.there.add(3)  # by the other rank
@@ -114,7 +115,12 @@ def test_first_of_two_ranks_speaks_of_what_all_have_done(
     ]
     console.truncate(0)
     console.seek(0)
-    other, on = ProgressCallback(interval=0), trainer(rank=1)
+    callback, on = ProgressCallback(interval=0), trainer(ranks=2)
+    callback.on_predict_start(on, cast("Any", None))
+    on.datamodule.stopped = lambda: True  # what is left is nobody's
+    callback.on_predict_end(on, cast("Any", None))
+    assert console.getvalue() == ""
+    other, on = ProgressCallback(interval=0), trainer(rank=1, ranks=2)
     other.on_predict_start(on, cast("Any", None))
     finish(other, on, PACKS[1])
     other.on_predict_end(on, cast("Any", None))

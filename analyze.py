@@ -70,7 +70,8 @@ def neurons() -> None:
     parser.add_argument("run_dir", help="a finished run folder, or its address")
     parser.add_argument("file", type=Path, help="JSON file to write, such as neurons.json")
     given = parsed(parser, sys.argv[2:])
-    write_neurons(run_folder(given.run_dir).fetch(), given.file)
+    folder = run_folder(given.run_dir)  # of an address the copy is there as long as this
+    write_neurons(folder.fetch(), given.file)
     sys.stdout.write(f"neurons: {given.file}\n")
 
 

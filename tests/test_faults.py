@@ -157,7 +157,11 @@ def test_wandb_that_is_killed_costs_a_warning_and_the_same_command_tracks_the_re
     done = subprocess.run(
         [sys.executable, "-c", LOSING_WANDB, *map(str, (REPOSITORY / "analyze.py", *arguments))],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",  # another number of threads may round otherwise
+            "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -42,8 +42,8 @@ def whole_percent(fraction: float) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Text whose lines don't end inside "95 %" or "n = 148"."""
-    return re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<=\bn =) (?=\d)", GAP, text)
+    """Text whose lines don't end inside "95 %", "n = 148" or "suppress (× 0)"."""
+    return re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?==)|(?<=\bn =) (?=\d)|(?<=\w) (?=\(×)", GAP, text)
 
 
 def share(fraction: float | None) -> str:

@@ -56,5 +56,5 @@ def test_interval_has_no_second_unit() -> None:
 
 def test_lines_do_not_end_inside_a_figure() -> None:
     gap = "\N{NO-BREAK SPACE}"
-    said = numerals.unbroken("[95 % of them] (n = 1,148); then = 3, and %")
-    assert said == f"[95{gap}% of them] (n{gap}={gap}1,148); then = 3, and %"
+    said = numerals.unbroken("[95 % of them] (n = 1,148); then = 3, and %; suppress (× 0)")
+    assert said == f"[95{gap}% of them] (n{gap}={gap}1,148); then = 3, and %; suppress{gap}(× 0)"

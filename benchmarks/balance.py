@@ -18,7 +18,8 @@ import random
 import subprocess
 import sys
 import tempfile
-from heapq import heapify, heapreplace
+from collections.abc import Callable, Sequence
+from heapq import heapreplace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,9 @@ def long_tailed_sizes() -> Sizes:
 
 
 def without_giants(sizes: Sizes) -> Sizes:
-    """All but the concepts that alone are more than a 64th."""
-    return [own for own in sizes if sum(own) <= sum(map(sum, sizes)) / 64]
+    """All but the concepts that alone are more than a 64th of those that are left."""
+    kept = [own for own in sizes if sum(own) <= sum(map(sum, sizes)) / 64]
+    return kept if len(kept) == len(sizes) else without_giants(kept)
 
 
 def scaled(sizes: Sizes, n_prompts: int) -> Sizes:
@@ -115,6 +117,14 @@ def pack_seconds(parts: Path) -> list[float]:
     return [record["attribution"] + record["edits"] for record in records]
 
 
+def slowest_rank(packs: Sequence[Pack], ranks: int, cost: Callable[[Pack], float]) -> float:
+    """What the last rank to end takes, where a rank that is free takes the dearest pack left."""
+    ends = [0.0] * ranks
+    for pack in dearest_first(packs):
+        heapreplace(ends, ends[0] + cost(pack))
+    return max(ends)
+
+
 def rows(packs: list[Pack], seconds: list[float]) -> list[dict[str, Any]]:
     """Efficiency by number of ranks."""
     total = sum(seconds)
@@ -129,20 +139,13 @@ def rows(packs: list[Pack], seconds: list[float]) -> list[dict[str, Any]]:
     def slowest_dealt(ranks: int) -> float:
         return max(sum(taken[pack.number] for pack in own) for own in dealt_packs(packs, ranks))
 
-    def slowest_claimed(ranks: int) -> float:
-        ends = [0.0] * ranks
-        heapify(ends)
-        for pack in dearest_first(packs):
-            heapreplace(ends, ends[0] + taken[pack.number])  # the rank that is free first
-        return max(ends)
-
     return [
         {
             "ranks": ranks,
             "prompts": sum(len(one.prompts) for pack in packs for one in pack.groups),
             "packs": len(packs),
             "seconds": total,
-            "efficiency": total / ranks / slowest_claimed(ranks),
+            "efficiency": total / ranks / slowest_rank(packs, ranks, lambda p: taken[p.number]),
             "dealt beforehand": total / ranks / slowest_dealt(ranks),
             "largest": min(1.0, total / ranks / largest),
         }

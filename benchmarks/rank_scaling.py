@@ -4,7 +4,7 @@
 
 With ``--devices`` whole studies run on 1, 2, 4, ... ranks, on the CPU with as many threads a rank
 as the most ranks leave. Without, one small study on one rank says what a start and a token cost; a
-study's packs, planned as always, are then dealt to ranks as always, and the slowest rank's tokens
+study's packs, planned as always, are then taken by ranks as always, and the slowest rank's tokens
 count. Ranks exchange nothing, so nothing else does. Strong: the same study on more ranks; weak: a
 study that grows with them; "threads instead of ranks": on the same cores one rank, with all of
 their threads. Default: as many prompts as the paper's study, of 6 to 12 tokens.
@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from balance import slowest_rank
 from setting import (
     PROMPTS_OF_A_CONCEPT,
     SHAPES,
@@ -29,7 +30,6 @@ from setting import (
 )
 from study import run_study, write_encoder, write_prompts
 
-from kn_lightning.data.dealing import dealt_packs
 from kn_lightning.data.study import planned_packs
 from kn_lightning.schema import EncodedGroup
 
@@ -52,9 +52,9 @@ def varied_groups(n_groups: int) -> list[EncodedGroup]:
 
 
 def slowest_tokens(n_groups: int, pack_tokens: int, ranks: int) -> int:
-    """Of the rank with the most, the packs dealt as a study deals them."""
+    """Of the rank with the most, where ranks take packs as those of a study do."""
     packs = planned_packs(varied_groups(n_groups), pack_tokens)
-    return max(sum(pack.tokens for pack in share) for share in dealt_packs(packs, ranks))
+    return int(slowest_rank(packs, ranks, lambda pack: pack.tokens))
 
 
 def studied(shape: str, n_groups: int, *flags: str, threads: int | None = None) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from kn_lightning.data import text_lines as text_lines
 from kn_lightning.data.modules import MaskedSentences, PromptGroups
 from kn_lightning.environment import study_settings
 from kn_lightning.errors import InputError, Stopped
-from kn_lightning.examples import COMMANDS, ExamplesFormatter, examples
+from kn_lightning.examples import ExamplesFormatter, examples
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.parsing import refusing
 from kn_lightning.remote_folder import run_folder
@@ -49,9 +49,6 @@ _CONFIGS = Path(__file__).parent.parent / "configs"
 
 class _ScriptCLI(LightningCLI):
     """What both scripts share: one module, any data class of a kind, defaults from ``configs/``."""
-
-    others = ""
-    """What the help says of other commands: lines."""
 
     def __init__(self, script: str, data: type[MaskedSentences], defaults: str) -> None:
         self._data = data
@@ -67,8 +64,7 @@ class _ScriptCLI(LightningCLI):
                 "default_config_files": [str(_CONFIGS / defaults)],
                 # Raised, not printed after pages of usage: run_command says them in one line.
                 "exit_on_error": False,
-                "description": f"{self.__doc__}\n{self.others}"
-                "With --debug an error has its traceback.",
+                "description": f"{self.__doc__}\nWith --debug an error has its traceback.",
                 "epilog": examples(script),
                 "formatter_class": ExamplesFormatter,
             },
@@ -111,8 +107,6 @@ class _ScriptCLI(LightningCLI):
 
 class AnalyzeCLI(_ScriptCLI):
     """Flags of a study. The stages behind attribution are callbacks with a section of their own."""
-
-    others = f"Other commands: {', '.join(COMMANDS)}; python analyze.py COMMAND --help.\n"
 
     def __init__(self) -> None:
         super().__init__("analyze.py", PromptGroups, "analyze.yaml")

@@ -40,10 +40,14 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        flat_settings(content)  # of an anchor within itself there is no end
+        flat_settings(content)
     except OSError as error:
         raise InputError(f"config {path}: {error.strerror}; give a YAML file") from error
-    except (ValueError, RecursionError) as error:  # ValueError: a date such as 2000-13-01, too
+    except RecursionError as error:
+        raise InputError(
+            f"config {path}: nested too deep, or an anchor within itself; write it without"
+        ) from error
+    except ValueError as error:  # a date such as 2000-13-01, too
         raise InputError(f"config {path}: no YAML in UTF-8 ({error})") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

@@ -41,18 +41,18 @@ _LINES = {
         " --export.folder tuned",
     ),
 }
-COMMANDS = tuple(line.split()[1] for line in _LINES if " " in line)
-"""Of ``analyze.py``, beside a study."""
-
-_COMMANDS = {
-    "report RUN_DIR": "its figures and report again",
-    "neurons RUN_DIR FILE.json": "its knowledge neurons as JSON",
-    "edit RUN_DIR FOLDER": "its encoder, with weights of concepts' neurons edited",
-    "synonyms RUN_DIR": "do synonyms share neurons?",
-    "symmetry RUN_A RUN_B": "is a fact in the same neurons, whichever of its words is asked for?",
-    "formation FOLDER": "when neurons appear, over checkpoints of a training",
+COMMANDS = {
+    "report": ("RUN_DIR", "its figures and report again"),
+    "neurons": ("RUN_DIR FILE.json", "its knowledge neurons as JSON"),
+    "edit": ("RUN_DIR FOLDER", "its encoder, with weights of concepts' neurons edited"),
+    "synonyms": ("RUN_DIR", "do synonyms share neurons?"),
+    "symmetry": (
+        "RUN_A RUN_B",
+        "is a fact in the same neurons, whichever of its words is asked for?",
+    ),
+    "formation": ("FOLDER", "when neurons appear, over checkpoints of a training"),
 }
-"""What ``analyze.py`` does besides a study."""
+"""What ``analyze.py`` does besides a study: of each command what it needs, and what it gives."""
 
 
 class ExamplesFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -63,7 +63,8 @@ def examples(command: str) -> str:
     """The examples of a command, for the end of its help; of ``analyze.py`` its commands too."""
     further = ""
     if command == "analyze.py":
-        width = max(map(len, _COMMANDS))
-        lines = (f"  {name:{width}}  {does}\n" for name, does in _COMMANDS.items())
+        does = {f"{name} {needs}": gives for name, (needs, gives) in COMMANDS.items()}
+        width = max(map(len, does))
+        lines = (f"  {name:{width}}  {gives}\n" for name, gives in does.items())
         further = f"commands on finished runs and trainings, each with --help:\n{''.join(lines)}\n"
     return f"{further}examples:\n" + "".join(f"  {line}\n" for line in _LINES[command])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import shlex
 
 import pytest
 from callbacks.commands import REPOSITORY, command
 
-from kn_lightning.examples import _COMMANDS, _LINES
+from kn_lightning.examples import _LINES, COMMANDS
 
 
 @pytest.mark.parametrize("name", _LINES)
@@ -29,10 +30,10 @@ def test_examples_of_scripts_are_parsed(line: str) -> None:
 
 
 def test_help_of_a_study_names_all_commands() -> None:
-    commands = runpy.run_path(str(REPOSITORY / "analyze.py"))["COMMANDS"]
-    assert {name.split()[0] for name in _COMMANDS} == set(commands)
+    assert set(COMMANDS) == set(runpy.run_path(str(REPOSITORY / "analyze.py"))["COMMANDS"])
     said = command("analyze.py", "--help").out
-    assert all(f"\n  {name}  " in said for name in _COMMANDS)
+    for name, (needs, gives) in COMMANDS.items():
+        assert re.search(rf"\n  {name} {re.escape(needs)} +{re.escape(gives)}\n", said)
 
 
 def test_help_of_neurons_has_its_usage_and_an_example() -> None:

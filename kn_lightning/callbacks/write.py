@@ -164,7 +164,7 @@ class WriteCallback(Callback):
 
 def _check_limit(limit: float) -> None:
     """Raise InputError for a limit on batches that leaves no pack, or a share of who knows what."""
-    if limit == 0 or (limit < 1 and isinstance(limit, float)):
+    if limit < 1:
         raise InputError(
             f"trainer.limit_predict_batches {limit}: give a whole number from 1, which is of each"
             " rank's packs, or leave it out"

@@ -10,7 +10,7 @@ from kn_lightning.schema import MASK, EncodedGroup, EncodedPrompt, Prompt, Promp
 
 SINGLE, MULTI = "single", "multi"
 """Which answers are asked about: those of one token, or those of several too."""
-Places = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+_Found = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Of a prompt: its tokens, where its masks are, and the answer's tokens."""
 _SPACE_MARKS = "▁Ġ"
 """What SentencePiece and byte-level BPE write for a space."""
@@ -69,7 +69,7 @@ def encode_prompts(
     results: list[EncodedPrompt | Skipped] = []
     for prompt, prompt_id, count in zip(prompts, prompt_ids, masks, strict=True):
         if count != 1:
-            found: Places | str = f"the prompt has {count} masks instead of one"
+            found: _Found | str = f"the prompt has {count} masks instead of one"
         else:
             found = _answer_in(encoder, *next(pairs), special, several)
         results.append(
@@ -82,7 +82,7 @@ def encode_prompts(
 
 def _answer_in(
     encoder: Encoder, masked: list[int], filled: list[int], special: frozenset[int], several: bool
-) -> Places | str:
+) -> _Found | str:
     """Of a sentence with its mask and with its answer: the tokens, places and answers; or why not.
 
     Args:

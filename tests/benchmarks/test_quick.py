@@ -212,7 +212,7 @@ def test_encoder_memory_of_a_shape_and_of_a_folder(
         assert row["seconds"] > 0
 
 
-def test_a_rank_gets_packs_as_a_study_deals_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_takes_packs_as_in_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from rank_scaling import slowest_tokens
 

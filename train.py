@@ -27,10 +27,12 @@ def train() -> None:
         sys.stdout.write(f"encoder: {cli.config.export.folder}\n")
         if cli.config.formation.every is not None:
             from kn_lightning.report import WRITTEN, write_report
+            from kn_lightning.tracking import track_formation
 
             record = cli.config_init.formation.record
             write_report(record.path)
             record.publish(*WRITTEN)
+            track_formation(cli.trainer.loggers, record.path)
             sys.stdout.write(f"report:  {record.name}/report.html\n")
 
 

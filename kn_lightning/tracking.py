@@ -1,16 +1,15 @@
-"""A finished run folder -> what the trainer's loggers can hold of it.
+"""A finished study or formation study -> what the trainer's loggers can hold of it.
 
-W&B: a table of concepts, figures, histograms, summary numbers, the folder as an artifact.
-TensorBoard: the same without the artifact. Any other logger: the summary numbers.
+W&B: a table (of concepts; of a formation's curves), figures, histograms, summary numbers, a study's
+folder as an artifact. TensorBoard: the same without the artifact. Any other logger: the summary
+numbers.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,36 +19,17 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from kn_lightning.environment import shareable
+from kn_lightning.results import Results, read_formation, read_results
 from kn_lightning.run_folder import RUN_ID
 
 if TYPE_CHECKING:
-    import pandas as pd
     import wandb
 
 _NOT_SHARED = {"config.yaml", RUN_ID, "parts", "scores"}
 """Entries of a run folder that are no part of its artifact as they are."""
 
-
-@dataclass(frozen=True)
-class Results:
-    """What a finished run folder has to show.
-
-    Attributes:
-        folder: the run folder.
-        prompts: how many were studied; the step of what is logged.
-        numbers: of ``summary.json``, by the names of their places joined with ``/``.
-        concepts: one row a concept: concept, pos, prompts, probability (mean), neurons, and its
-            relative change by edit and kind, such as ``suppress own``.
-        values: what is drawn as histograms, by name.
-        figures: PNG files by name.
-    """
-
-    folder: Path
-    prompts: int
-    numbers: dict[str, float]
-    concepts: pd.DataFrame
-    values: dict[str, list[float]]
-    figures: dict[str, Path]
+AGAIN = ". Once it answers, the same command tracks them"
+"""What a study's logger that has failed is told."""
 
 
 def track_results(loggers: Iterable[Logger], run_dir: Path, artifact: bool = True) -> None:
@@ -61,19 +41,38 @@ def track_results(loggers: Iterable[Logger], run_dir: Path, artifact: bool = Tru
         artifact: whether W&B gets the folder, too.
     """
     loggers = list(loggers)
-    if not loggers:
-        return
-    results = read_results(run_dir)
+    if loggers:
+        _tell(loggers, read_results(run_dir), AGAIN, artifact)
 
+
+def track_formation(loggers: Iterable[Logger], folder: Path) -> None:
+    """Log what is known of a formation study at its end alone, and end the W&B run.
+
+    The likeness of neurons to the last ones is known then; means over concepts went to the loggers
+    at each step.
+
+    Args:
+        loggers: the trainer's; without any, nothing is read.
+        folder: of the study, with its report.
+    """
+    loggers = list(loggers)
+    if loggers:
+        _tell(loggers, read_formation(folder), "", artifact=False)
+
+
+def _tell(loggers: list[Logger], results: Results, remedy: str, artifact: bool) -> None:
     def track(logger: Logger) -> None:
         _track(logger, results, artifact)
         logger.save()
 
-    answering(loggers, track, str(run_dir))
+    answering(loggers, track, str(results.folder), remedy)
 
 
 def answering(
-    loggers: Iterable[Logger], tell: Callable[[Logger], None], results: str
+    loggers: Iterable[Logger],
+    tell: Callable[[Logger], None],
+    results: str,
+    remedy: str = AGAIN,
 ) -> list[Logger]:
     """Tell each logger something; one that fails costs a warning, never the study.
 
@@ -81,6 +80,7 @@ def answering(
         loggers: the trainer's.
         tell: what, to one of them.
         results: what a user calls the run folder.
+        remedy: how a logger that fails gets them after all.
 
     Returns:
         Those that have taken it, to be told more.
@@ -94,7 +94,7 @@ def answering(
             said = " ".join(str(error).split()) or type(error).__name__
             rank_zero_warn(
                 f"{type(logger).__name__} is lost ({said}) and gets no more of this study;"
-                f" results are in {results}. Once it answers, the same command tracks them"
+                f" results are in {results}{remedy}"
             )
             if isinstance(logger, WandbLogger):
                 _leave_wandb()
@@ -109,41 +109,6 @@ def _leave_wandb() -> None:
         wandb.teardown()
 
 
-def read_results(run_dir: Path) -> Results:
-    """What a finished and reported run folder has to show."""
-    # Here: a study without loggers doesn't need the libraries of the report.
-    from kn_lightning.report import changes, tables
-
-    frames = tables.run_tables(run_dir)
-    summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-    del summary["environment"]  # part of the settings
-    measured = changes.measured_changes(frames.edits, frames.neurons).concepts
-    concepts = _concepts(frames.prompts, frames.neurons, measured)
-    values = {
-        f"{edit} own": concepts[f"{edit} own"].dropna().tolist()
-        for edit in changes.edit_order(measured["edit"])
-    }
-    return Results(
-        run_dir,
-        len(frames.prompts),
-        flat_numbers(summary),
-        concepts,
-        {**values, "neurons": concepts["neurons"].tolist()},
-        {path.stem: path for path in sorted((run_dir / "figures").glob("*.png"))},
-    )
-
-
-def flat_numbers(values: dict[str, Any], place: str = "") -> dict[str, float]:
-    """The numbers in nested dictionaries, by their keys joined with ``/``; lists are left out."""
-    numbers: dict[str, float] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            numbers |= flat_numbers(value, f"{place}{key}/")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            numbers[f"{place}{key}"] = value
-    return numbers
-
-
 def shared_settings(config: dict[str, Any]) -> dict[str, Any]:
     """Settings that may be shown: no logger, which can hold a key, and no absolute path."""
     trainer = {key: value for key, value in config["trainer"].items() if key != "logger"}
@@ -151,21 +116,9 @@ def shared_settings(config: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _concepts(prompts: pd.DataFrame, neurons: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    by_concept = prompts.groupby("concept", observed=True)
-    concepts = by_concept.agg(
-        pos=("pos", "first"), prompts=("prompt_id", "size"), probability=("probability", "mean")
-    )
-    sizes = neurons["concept"].value_counts()
-    concepts["neurons"] = sizes.reindex(concepts.index, fill_value=0)
-    changes = measured.pivot(index="concept", columns=["edit", "kind"], values="change")
-    changes.columns = [" ".join(pair) for pair in changes.columns]
-    return concepts.join(changes).reset_index()
-
-
 @singledispatch
 def _track(logger: Logger, results: Results, artifact: bool) -> None:
-    logger.log_metrics(results.numbers, results.prompts)
+    logger.log_metrics(results.numbers, results.step)
 
 
 @_track.register(TensorBoardLogger)
@@ -173,10 +126,10 @@ def _(logger: TensorBoardLogger, results: Results, artifact: bool) -> None:
     import numpy as np
     from matplotlib.image import imread
 
-    board, step = logger.experiment, results.prompts
+    board, step = logger.experiment, results.step
     logger.log_metrics(results.numbers, step)
-    table = results.concepts.to_string(index=False)
-    board.add_text("concepts", "\n".join(f"    {line}" for line in table.splitlines()), step)
+    table = results.table.to_string(index=False)
+    board.add_text(results.name, "\n".join(f"    {line}" for line in table.splitlines()), step)
     for name, values in results.values.items():
         if values:
             board.add_histogram(f"histograms/{name}", np.array(values), step)
@@ -190,14 +143,14 @@ def _(logger: WandbLogger, results: Results, artifact: bool) -> None:
     if not run.disabled:
         media = _media(results)
         folder = results.folder if artifact else None
-        run.log_artifact(_artifact(f"run-{run.id}", media["concepts"], folder))
-        logger.log_metrics(media, results.prompts)
+        run.log_artifact(_artifact(f"run-{run.id}", results.name, media[results.name], folder))
+        logger.log_metrics(media, results.step)
         run.summary.update(results.numbers)
     run.finish()
 
 
 def _media(results: Results) -> dict[str, Any]:
-    """Histograms, figures and the table of concepts, by the names under which W&B shows them."""
+    """Histograms, figures and the table, by the names under which W&B shows them."""
     import wandb
 
     histograms = {
@@ -206,18 +159,18 @@ def _media(results: Results) -> dict[str, Any]:
         if values
     }
     figures = {f"figures/{name}": wandb.Image(str(path)) for name, path in results.figures.items()}
-    concepts = results.concepts.astype(object)
-    table = wandb.Table(dataframe=concepts.where(concepts.notna(), None))
-    return {**histograms, **figures, "concepts": table}
+    rows = results.table.astype(object)
+    table = wandb.Table(dataframe=rows.where(rows.notna(), None))
+    return {**histograms, **figures, results.name: table}
 
 
-def _artifact(name: str, concepts: wandb.Table, folder: Path | None) -> wandb.Artifact:
-    """The table of concepts and the run folder, its settings as they may be shown."""
+def _artifact(name: str, kind: str, table: wandb.Table, folder: Path | None) -> wandb.Artifact:
+    """The table and the run folder, its settings as they may be shown."""
     import wandb
 
     artifact = wandb.Artifact(name, type="run")
     # Before it is logged: the history then refers to this table, and makes no copy of its own.
-    artifact.add(concepts, "concepts")
+    artifact.add(table, kind)
     if folder is not None:
         for path in sorted(folder.rglob("*")):
             inside = path.relative_to(folder)

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,14 +38,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return analyze(tmp_path_factory.mktemp("undisturbed") / "run", *STUDY)
 
 
-@needs_proc
-@pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-def test_rank_that_is_killed_ends_the_command_and_the_study_goes_on(
-    undisturbed: Path, tmp_path: Path, rank: int
-) -> None:
-    run = tmp_path / "run"
-    arguments = ("analyze.py", *STUDY, *RANKS, "--run_dir", run)
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A command that is left running when its run folder, the last argument, has a first pack."""
     process = subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=REPOSITORY,
@@ -52,14 +49,31 @@ def test_rank_that_is_killed_ends_the_command_and_the_study_goes_on(
         text=True,
     )
     end = time.monotonic() + SECONDS
-    while not list(run.glob("parts/0*[0-9]")):
+    while not list(Path(str(arguments[-1])).glob("parts/0*[0-9]")):
         assert time.monotonic() < end
         assert process.poll() is None
         time.sleep(0.02)
-    (other,) = children(process.pid)
-    os.kill((process.pid, other)[rank], signal.SIGKILL)
-    # To the end of what both ranks say: of a rank that hangs there is none.
-    _, err = process.communicate(timeout=SECONDS)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            for pid in (*children(process.pid), process.pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_rank_that_is_killed_ends_the_command_and_the_study_goes_on(
+    undisturbed: Path, tmp_path: Path, rank: int
+) -> None:
+    run = tmp_path / "run"
+    arguments = ("analyze.py", *STUDY, *RANKS, "--run_dir", run)
+    with started(*arguments) as process:
+        (other,) = children(process.pid)
+        os.kill((process.pid, other)[rank], signal.SIGKILL)
+        # To the end of what both ranks say: of a rank that hangs there is none.
+        _, err = process.communicate(timeout=SECONDS)
     assert process.returncode != 0
     assert "Traceback" not in err
     assert AGAIN in err.splitlines()[-1]
@@ -74,6 +88,26 @@ def test_rank_that_is_killed_ends_the_command_and_the_study_goes_on(
     for name in (*TABLES, "skipped"):
         assert table(run, name) == table(undisturbed, name), name
     assert not list(run.glob("claims-*"))
+
+
+@needs_proc
+@pytest.mark.slow
+def test_rank_that_takes_longer_than_the_time_limit_of_collectives_is_waited_for(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    run, limit = tmp_path / "run", 25
+    ranks = ("--trainer.devices", 2, "--trainer.accelerator", "cpu")
+    ranks += ("--trainer.strategy", "DDPStrategy", "--trainer.strategy.timeout", f"0:00:{limit}")
+    with started("analyze.py", *STUDY, *ranks, "--run_dir", run) as process:
+        (other,) = children(process.pid)
+        os.kill(other, signal.SIGSTOP)  # in the midst of a pack, which nobody else may take
+        time.sleep(limit + 8)
+        assert process.poll() is None
+        os.kill(other, signal.SIGCONT)
+        _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, err
+    for name in TABLES:
+        assert table(run, name) == table(undisturbed, name), name
 
 
 @pytest.mark.slow

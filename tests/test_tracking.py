@@ -18,7 +18,8 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from kn_lightning.tracking import flat_numbers, read_results, shared_settings, track_results
+from kn_lightning.results import flat_numbers, read_results
+from kn_lightning.tracking import shared_settings, track_results
 
 LINES = [
     {
@@ -141,7 +142,7 @@ def test_without_loggers_nothing_is_read(tmp_path: Path) -> None:
 
 def test_concepts_are_counted_as_in_the_tables(logged: tuple[Path, Path]) -> None:
     results = read_results(logged[0])
-    concepts = results.concepts.set_index("concept")
+    concepts = results.table.set_index("concept")
     assert concepts["prompts"].to_dict() == {"kitten": 2, "paris": 1}
     assert concepts.loc["paris", "pos"] == "noun"
     assert results.values["neurons"] == concepts["neurons"].tolist()

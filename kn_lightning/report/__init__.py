@@ -26,7 +26,8 @@ machine without a GPU.
     page         all of that → Markdown and HTML
     language     English texts → those of another language, a file in ``languages/``
     formation    a folder of a formation study → its numbers (formation_timing), sentences
-                 (formation_wording), pictures (formation_figures) and page (formation_page)
+                 (formation_wording), tables (formation_listings), pictures (formation_figures)
+                 and page (formation_page)
 
 Importing this package costs nothing: the libraries for data and drawing load at the first report.
 """

@@ -11,7 +11,8 @@ from kn_lightning.report import formation_figures
 from kn_lightning.report.canvas import style, svg_and_png
 from kn_lightning.report.figures import Picture
 from kn_lightning.report.formation import formation_numbers
-from kn_lightning.report.formation_wording import captions, caveats, findings, listings
+from kn_lightning.report.formation_listings import listings
+from kn_lightning.report.formation_wording import captions, caveats, findings
 from kn_lightning.report.language import ENGLISH
 from kn_lightning.report.page import templates
 from kn_lightning.report.summary import as_json

@@ -1,4 +1,4 @@
-"""Numbers of a formation study → its sentences, captions and tables."""
+"""Numbers of a formation study → its sentences and captions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Any
 
 from kn_lightning.report.caption import Caption
 from kn_lightning.report.formation import ALL, FOREIGN
-from kn_lightning.report.formation_timing import FIRST, HALF, LASTING
-from kn_lightning.report.listing import Listing
+from kn_lightning.report.formation_timing import FIRST, HALF
 from kn_lightning.report.numerals import (
     count,
     number,
@@ -20,8 +19,6 @@ from kn_lightning.report.statistics import MIN_N
 
 Numbers = dict[str, Any]
 
-_KINDS = {FIRST: "for the first time", LASTING: "from then on"}
-
 
 def findings(numbers: Numbers) -> list[str]:
     """What the report begins with."""
@@ -33,17 +30,17 @@ def findings(numbers: Numbers) -> list[str]:
     sentences = [
         f"{count(numbers['n_concepts'])} concepts at {len(steps)} steps, {count(steps[0])} to"
         f" {count(steps[-1])}: their mean probability goes from"
-        f" {_value(first['probability'], probability)} to"
-        f" {_value(last['probability'], probability)}"
-        f" and their knowledge neurons from {_value(first['n_neurons'], number)} to"
-        f" {_value(last['n_neurons'], number)} a concept.",
+        f" {with_ends(first['probability'], probability)} to"
+        f" {with_ends(last['probability'], probability)}"
+        f" and their knowledge neurons from {with_ends(first['n_neurons'], number)} to"
+        f" {with_ends(last['n_neurons'], number)} a concept.",
         f"The median concept's probability exceeds half of its last value at step"
-        f" {_median(timing['probability'])}; half of its last neurons are there at step"
-        f" {_median(timing['neurons'])}.",
+        f" {median_step(timing['probability'])}; half of its last neurons are there at step"
+        f" {median_step(timing['neurons'])}.",
         order_sentence(numbers["order_by_share"]),
         f"One measurement before the last, the Jaccard index of a concept's neurons with those at"
-        f" the last is {_value(before_last['jaccard_with_last'], number)}; with other concepts'"
-        f" neurons at the last step it is {_value(before_last[FOREIGN], number)}.",
+        f" the last is {with_ends(before_last['jaccard_with_last'], number)}; with other concepts'"
+        f" neurons at the last step it is {with_ends(before_last[FOREIGN], number)}.",
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -96,7 +93,7 @@ def captions(numbers: Numbers) -> dict[str, Caption]:
             f"Knowledge neurons by layer: {n} concepts",
             "Below: of a concept's neurons of that layer at the last step, the share that is there."
             " In brackets: concepts that have any; of fewer than"
-            f" {MIN_N} nothing is shown below. Layers count from 0, the lowest is lightest.",
+            f" {MIN_N} nothing is shown below. Layers count from 0, the lowest is faintest.",
             "Curves of the number of neurons and the share of last neurons by layer",
         ),
         "formation_by_pos": Caption(
@@ -119,54 +116,6 @@ def _ends(numbers: Numbers) -> str:
     )
 
 
-def listings(numbers: Numbers) -> list[Listing]:
-    """When, by part of speech and by layer; and in which order."""
-    rows = [
-        (part, what, _KINDS[kind], *_timing(found[kind][what]))
-        for part, found in numbers["timing"].items()
-        for what in ("probability", "neurons")
-        for kind in (FIRST, LASTING)
-    ]
-    layers = [
-        (f"layer {layer['layer']}", _KINDS[kind], *_timing(layer["timing"][kind]))
-        for layer in numbers["by_layer"]
-        for kind in (FIRST, LASTING)
-    ]
-    heads = ("n", "left-censored", "at the last alone", "median step", "quartiles")
-    orders = [
-        (whole_percent(float(share)), _KINDS[kind], *_order_row(found[kind]))
-        for share, found in numbers["order_by_share"].items()
-        for kind in (FIRST, LASTING)
-    ]
-    return [
-        Listing(
-            "Step at which half of the last value is there",
-            ("concepts", "what", "when", *heads),
-            tuple(rows),
-            3,
-        ),
-        Listing(
-            "Step at which half of a concept's last neurons of a layer are there",
-            ("neurons of", "when", *heads),
-            tuple(layers),
-            2,
-        ),
-        Listing(
-            "Steps from the rise of probability to the neurons, paired",
-            (
-                "risen at",
-                *("when", "dated", "before", "same step", "after", "mean", "median", "p", "effect"),
-            ),
-            tuple(orders),
-            2,
-            "Risen at: the share of its last value that a probability has to exceed; of the neurons"
-            " it is half throughout. Before: the neurons are there before the probability has"
-            " risen. Wilcoxon's signed-rank test; the effect is the rank-biserial correlation,"
-            " below 0 where neurons come first.",
-        ),
-    ]
-
-
 def order_sentence(by_share: Numbers) -> str:
     """Which comes first, and whether that depends on where a probability is said to have risen."""
     half = by_share[str(HALF)][FIRST]
@@ -179,7 +128,7 @@ def order_sentence(by_share: Numbers) -> str:
         else f"a concept's neurons are there {way} its probability has risen"
     )
     return (
-        f"By half of both, {verdict}: neurons minus probability is {_difference(half)} steps on"
+        f"By half of both, {verdict}: neurons minus probability is {mean_steps(half)} steps on"
         f" average (n = {count(half['n_dated'])}, Wilcoxon p {p_value(half['test']['p'])}); before"
         f" in {count(half['n_neurons_before'])} concepts, at the same step in"
         f" {count(half['n_same_step'])}, after in {count(half['n_neurons_after'])}."
@@ -191,7 +140,7 @@ def _by_other_shares(by_share: Numbers, way: str | None) -> str:
     others = [(float(name), found[FIRST]) for name, found in by_share.items()]
     others = [(share, found) for share, found in others if share != HALF]
     said = ", ".join(
-        f"{whole_percent(share)} of its last probability {_difference(found)}"
+        f"{whole_percent(share)} of its last probability {mean_steps(found)}"
         for share, found in others
     )
     same = all(_way(found) == way for _, found in others)
@@ -199,8 +148,9 @@ def _by_other_shares(by_share: Numbers, way: str | None) -> str:
     return f"By {said}: {verdict}."
 
 
-def _difference(order: Numbers) -> str:
-    return with_interval(_steps, order["mean_difference"], order["interval"])
+def mean_steps(order: Numbers) -> str:
+    """Steps from the rise of probability to the neurons, and their interval."""
+    return with_interval(signed_steps, order["mean_difference"], order["interval"])
 
 
 def _way(order: Numbers) -> str | None:
@@ -211,37 +161,16 @@ def _way(order: Numbers) -> str | None:
     return "before" if limits[1] < 0 else "after"
 
 
-def _order_row(order: Numbers) -> tuple[str, ...]:
-    test = order["test"] or {"p": None, "effect_size": None}
-    return (
-        count(order["n_dated"]),
-        count(order["n_neurons_before"]),
-        count(order["n_same_step"]),
-        count(order["n_neurons_after"]),
-        with_interval(_steps, order["mean_difference"], order["interval"]),
-        with_interval(_steps, order["median_difference"], order["median_interval"]),
-        p_value(test["p"]),
-        number(test["effect_size"]),
-    )
-
-
-def _timing(found: Numbers) -> tuple[str, ...]:
-    return (
-        count(found["n"]),
-        count(found["n_left_censored"]),
-        count(found["n_at_last"]),
-        _median(found),
-        f"{count(found['p25'])} to {count(found['p75'])}",
-    )
-
-
-def _median(found: Numbers) -> str:
+def median_step(found: Numbers) -> str:
+    """The median step of a timing, and its interval."""
     return with_interval(count, found["median"], found["interval"])
 
 
-def _value(point: Numbers, write: Any) -> str:
+def with_ends(point: Numbers, write: Any) -> str:
+    """A mean of a curve and its interval."""
     return with_interval(write, point["mean"], point["interval"])
 
 
-def _steps(value: float | None) -> str:
+def signed_steps(value: float | None) -> str:
+    """Steps, with a minus sign where they are negative."""
     return count(value).replace("-", "\N{MINUS SIGN}")

@@ -190,8 +190,8 @@ def captions(numbers: Summary) -> dict[str, Caption]:
             reading=say(
                 "Above: the share of neurons whose value vector puts the concept at a rank or "
                 "higher; 1 is the most promoted token. Below: by layer, points are medians over "
-                "concepts, lines hold the middle half of the neurons. Black: what chance would "
-                "give. Neurons that write their concept lie to the upper left and high above."
+                "concepts, lines hold the middle half of the neurons. Dots and dashes: what chance "
+                "would give. Neurons that write their concept lie to the upper left and high above."
             ),
             alt=say(
                 "Cumulative shares, and points by layer. Median ranks: {list}.",

@@ -133,6 +133,14 @@ def test_attribution_speed_on_trained_weights(quick: Any) -> None:
     assert equal["prompts"] == trained["prompts"]
 
 
+@pytest.mark.slow
+def test_value_vectors_of_the_testbed(quick: Any) -> None:
+    every, *layers = rows_of(quick("value_vectors"))
+    assert every["layer"] == "all"
+    assert every["knowledge_neurons"] == sum(row["knowledge_neurons"] for row in layers) > 0
+    assert every["from"] <= every["times_higher"] <= every["to"]
+
+
 def test_captum_with_several_prompts_of_any_length_gives_their_scores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

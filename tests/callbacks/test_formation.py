@@ -19,6 +19,7 @@ from kn_lightning.formation import measured
 from kn_lightning.formation_tables import read_record, read_tables
 
 from .commands import Finished, command
+from .wandb_runs import OFFLINE, end_of_process, of_kind, records, values
 
 QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
 
@@ -129,6 +130,42 @@ def test_loggers_get_the_means_of_every_measurement(followed: tuple[Path, Finish
     for row in rows:
         own = [float(row[name]) for name in layers]
         assert sum(own) == pytest.approx(float(row["formation/n_neurons"]), rel=1e-5)
+
+
+def test_loggers_get_at_the_end_when_neurons_were_there(followed: tuple[Path, Finished]) -> None:
+    folder, _ = followed
+    (path,) = (folder / "logs").rglob("metrics.csv")
+    with path.open() as file:
+        last = list(csv.DictReader(file))[-1]
+    summary = json.loads((folder / "record" / "summary.json").read_text())
+    timing = summary["timing"]["all"]["first"]["neurons"]
+    assert int(last["step"]) == 5
+    assert float(last["formation/timing/all/first/neurons/median"]) == timing["median"]
+
+
+@pytest.mark.slow
+def test_wandb_has_curves_by_step_and_at_the_end_their_table_and_figures(
+    tiny: Path, prompt_file: Path, tmp_path: Path
+) -> None:
+    flags = ("--formation.every", 2, "--formation.folder", tmp_path / "record")
+    train(tiny, prompt_file, tmp_path / "encoder", *flags, *OFFLINE)
+    end_of_process()
+    (file,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
+    history = [values(row.item) for row in of_kind(list(records(file)), "history")]
+    steps = [row["trainer/global_step"] for row in history if "formation/probability" in row]
+    assert steps == [0, 2, 4, 5]
+    last = history[-1]
+    drawn = {f"figures/{path.stem}" for path in (tmp_path / "record/figures").glob("*.png")}
+    shown = {name.split(".")[0] for name in last if name.startswith("figures/")}
+    assert shown == drawn != set()
+    (table,) = (file.parent / "files/media/table").rglob("*.json")
+    content = json.loads(table.read_text())
+    likeness = content["columns"].index("jaccard_with_last")
+    rows = [row for row in content["data"] if row[1] == "all"]
+    assert [row[0] for row in rows] == [0, 2, 4, 5]
+    summary = json.loads((tmp_path / "record/summary.json").read_text())
+    curve = summary["curves"]["all"]["jaccard_with_last"]
+    assert [row[likeness] for row in rows] == [point["mean"] for point in curve]
 
 
 def test_text_is_followed_by_prompts_of_a_file(

@@ -6,8 +6,7 @@ import json
 import os
 import re
 import socket
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +18,6 @@ import pytest
 import torch
 import wandb
 import yaml
-from wandb.proto import wandb_internal_pb2
 
 from kn_lightning.callbacks.track import TrackCallback, Window
 from kn_lightning.errors import InputError
@@ -28,42 +26,10 @@ from kn_lightning.run_folder import RUN_ID, RunFolder
 
 from .commands import REPOSITORY, Finished, command, no_report, real_command, table
 from .conftest import GROUPS, Study
+from .wandb_runs import OFFLINE, end_of_process, of_kind, records, values
 
 SECRETS = {"USER": "somebody-else", "LOGNAME": "somebody-else", "WANDB_API_KEY": "5ecre7" * 7}
 HOST = "machine-of-somebody"
-OFFLINE = ("--config", REPOSITORY / "configs/logger/wandb.yaml", "--trainer.logger.offline", "true")
-
-
-def records(path: Path) -> Iterator[Any]:
-    """The protobuf records of a ``.wandb`` file: LevelDB's log format behind 7 bytes."""
-    data, place, record = path.read_bytes(), 7, b""
-    while place < len(data):
-        if (rest := 32768 - place % 32768) < 7:  # no header fits into the rest of the block
-            place += rest
-            continue
-        _, length, kind = struct.unpack("<IHB", data[place : place + 7])
-        record += data[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            parsed = wandb_internal_pb2.Record()
-            parsed.ParseFromString(record)
-            record = b""
-            yield parsed
-
-
-def of_kind(run: list[Any], kind: str) -> list[Any]:
-    return [getattr(record, kind) for record in run if record.WhichOneof("record_type") == kind]
-
-
-def values(updates: Any) -> dict[str, Any]:
-    """Items of a config, summary or history record, nested keys joined with a dot."""
-    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in updates}
-
-
-def end_of_process() -> None:
-    """What wandb does when a script ends."""
-    wandb.finish()
-    wandb.teardown()
 
 
 @dataclass(frozen=True)

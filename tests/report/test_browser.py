@@ -24,6 +24,7 @@ window.addEventListener("load", () => {{
     "paper": getComputedStyle(page.body).backgroundColor,
     "scrolling": [...page.querySelectorAll(".scroll")].filter(
       box => box.scrollWidth > box.clientWidth).map(box => box.getAttribute("aria-labelledby")),
+    "narrowest": Math.min(...[...page.images].map(image => image.clientWidth)),
     "images": [...page.images].map(image => image.complete && image.naturalWidth > 0),
   }});
 }});
@@ -56,7 +57,7 @@ def opened(page: Path, folder: Path, width: int, dark: bool) -> tuple[dict[str, 
     return json.loads(unescape(title[1])), console
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 1280, 1920])
 @pytest.mark.parametrize("dark", [False, True])
 def test_page_fits_its_window_and_asks_for_nothing(
     rich_run: Path, tmp_path: Path, width: int, dark: bool
@@ -68,6 +69,7 @@ def test_page_fits_its_window_and_asks_for_nothing(
     assert measures["paper"] == ("rgb(20, 24, 29)" if dark else "rgb(255, 255, 255)")
     assert len(measures["images"]) == 17
     assert all(measures["images"])
+    assert measures["narrowest"] > 550  # of 690 as drawn: their letters can be read
 
 
 def test_main_table_needs_no_scrolling_on_a_desk(rich_run: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kn_lightning.report import write_report
 from kn_lightning.report.formation_figures import layer_color
 from kn_lightning.report.formation_timing import FIRST, LASTING, place
 from kn_lightning.report.formation_wording import order_sentence
+from kn_lightning.report.numerals import GAP
 from kn_lightning.report.statistics import mean_interval, signed_rank
 
 STEPS = (0, 100, 300, 400)
@@ -185,6 +186,21 @@ def test_report_is_self_contained_and_says_the_numbers(folder: Path) -> None:
         assert "exceeds half of its last value at step 300" in text
         assert "is open" in text  # -50 on average, and the interval reaches beyond 0
         assert "2 of 8 probabilities" in text
+
+
+def test_report_lists_its_curves_by_step_layer_and_part_of_speech(folder: Path) -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (folder / "report.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ")
+    ]
+    # Probability, first places, neurons; Jaccard with one before, the last and others' last.
+    assert ["0", "0.275", f"100.0{GAP}%", "1.00", "–", "0.00", "0.00"] in rows
+    assert ["400", "0.800", f"100.0{GAP}%", "3.00", "0.33", "1.00", "0.50"] in rows
+    assert ["100", "1.00", "0.00", "0.50"] in rows  # half have a second neuron, in layer 2
+    heads = ["step", "P, noun", "P, verb", "J., noun", "J., verb"]
+    start = rows.index(heads)
+    assert rows[start + 2][:3] == ["0", "0.100", "0.567"]
 
 
 def test_page_has_both_color_schemes_and_heads_of_rows(folder: Path) -> None:

@@ -19,8 +19,8 @@ T = TypeVar("T")
 _CPU_BYTES, _CPU_ROW_TOKENS = 1 << 30, 1 << 11
 """Larger batches than these make a CPU no faster."""
 
-_RUNS_KEPT = 8
-"""Runs between two returns of freed memory to the machine."""
+_RETURN_EVERY = 8
+"""Runs from one return of freed memory to the next."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class RowBudget:
                     raise
             else:
                 self._runs += 1
-                if self._runs % _RUNS_KEPT == 0:
+                if self._runs % _RETURN_EVERY == 0:
                     _return_freed_memory()
                 return result
             # Behind the except block the error no longer holds the tensors of its frames.
@@ -89,7 +89,7 @@ def _return_freed_memory() -> None:
 
     Batches have ever other sizes, and glibc keeps the gaps that they leave: without this a study's
     memory grows by a fifth over its first thousand groups. What is given back is missed by the next
-    run, which takes up to a tenth longer: so every ``_RUNS_KEPT``-th run returns it.
+    run, which takes up to a tenth longer: so every ``_RETURN_EVERY``-th run returns it.
     """
     trim = _malloc_trim()
     if trim is not None:

@@ -16,7 +16,7 @@ from callbacks.commands import Table, analyze, table, write_jsonl
 from encoders.tiny import PROMPTS, tiny_model
 
 from kn_lightning.attribution import AttributionSettings, attribute_encoded
-from kn_lightning.budget import _RUNS_KEPT, RowBudget, _malloc_trim, fitting_row_tokens
+from kn_lightning.budget import _RETURN_EVERY, RowBudget, _malloc_trim, fitting_row_tokens
 from kn_lightning.encoders.climb import Climb
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.staged import StagedForward
@@ -238,7 +238,7 @@ def test_gaps_among_what_is_kept_go_back_to_the_machine() -> None:
 
     before = resident_bytes()
     budget = RowBudget(1)
-    for _ in range(_RUNS_KEPT - 1):
+    for _ in range(_RETURN_EVERY - 1):
         budget.run(compute)
     assert resident_bytes() - before > 100 << 20  # the next run needs not ask for it again
     budget.run(compute)

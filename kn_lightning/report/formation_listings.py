@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from kn_lightning.report.formation import ALL, CURVES, FOREIGN
+from kn_lightning.report.formation import ALL, FOREIGN
 from kn_lightning.report.formation_timing import FIRST, LASTING
 from kn_lightning.report.formation_wording import mean_steps, median_step, signed_steps
 from kn_lightning.report.listing import Listing
@@ -21,14 +22,15 @@ from kn_lightning.report.numerals import (
 Numbers = dict[str, Any]
 
 _KINDS = {FIRST: "for the first time", LASTING: "from then on"}
-_WRITTEN = {
-    "probability": probability,
-    "first": share,
-    "n_neurons": number,
-    "jaccard_with_previous": number,
-    "jaccard_with_last": number,
-    FOREIGN: number,
+_CURVES: dict[str, tuple[str, Callable[[float | None], str]]] = {
+    "probability": ("probability", probability),
+    "first": ("first places", share),
+    "n_neurons": ("neurons", number),
+    "jaccard_with_previous": ("J. step before", number),
+    "jaccard_with_last": ("J. last", number),
+    FOREIGN: ("J. others'", number),
 }
+_MEANS = "Means over concepts; their intervals are in the figures and in summary.json."
 
 
 def listings(numbers: Numbers) -> list[Listing]:
@@ -38,43 +40,64 @@ def listings(numbers: Numbers) -> list[Listing]:
 
 def _curves(numbers: Numbers) -> list[Listing]:
     """What the figures draw, as numbers."""
-    curves = numbers["curves"]
-    steps = [count(step) for step in numbers["steps"]]
-
-    def means(points: list[Numbers], write: Any) -> list[str]:
-        return [write(point["mean"]) for point in points]
-
-    found = [means(curves[ALL][name], _WRITTEN[name]) for name in (*CURVES, FOREIGN)]
+    curves, layers = numbers["curves"], numbers["by_layer"]
     parts = [part for part in curves if part != ALL]
-    by_part = [means(curves[part]["probability"], probability) for part in parts]
-    by_part += [means(curves[part]["jaccard_with_last"], number) for part in parts]
-    by_layer = [means(layer["n_neurons"], number) for layer in numbers["by_layer"]]
-    heads = ("probability", "first places", "neurons", "J. step before", "J. last", "J. others'")
-    layers = [f"layer {layer['layer']}" for layer in numbers["by_layer"]]
-    note = "Means over concepts; their intervals are in the figures and in summary.json."
-    listings = [
-        Listing(
-            "Probability and knowledge neurons by step",
-            ("step", *heads),
-            tuple(zip(steps, *found, strict=True)),
-            0,
-            f"{note} J.: Jaccard index of a concept's neurons with those one measurement before,"
+    steps = numbers["steps"]
+    titled: list[tuple[str, dict[str, list[str]], str]] = [
+        (
+            "Probability and knowledge neurons",
+            {head: _means(curves[ALL][name], write) for name, (head, write) in _CURVES.items()},
+            f"{_MEANS} J.: Jaccard index of a concept's neurons with those one measurement before,"
             " with those at the last step, and with other concepts' at the last step.",
         ),
-        Listing(
-            "Knowledge neurons of a concept by step and layer",
-            ("step", *layers),
-            tuple(zip(steps, *by_layer, strict=True)),
-            0,
-            note,
+        (
+            "Concepts that have had half of the last value",
+            {
+                what: [share(part) for part in found["up_to"] or [None] * len(steps)]
+                for what, found in numbers["timing"][ALL][FIRST].items()
+            },
+            "",
+        ),
+        (
+            "Knowledge neurons of a concept, by layer",
+            {_layer(layer): _means(layer["n_neurons"], number) for layer in layers},
+            _MEANS,
+        ),
+        (
+            "Of a concept's neurons at the last step, those that are there, by layer",
+            {_layer(layer): _means(layer["last_ones_present"], share) for layer in layers},
+            _MEANS,
+        ),
+        (
+            "Probability, by part of speech",
+            {part: _means(curves[part]["probability"], probability) for part in parts},
+            _MEANS,
+        ),
+        (
+            "Jaccard index with the neurons at the last step, by part of speech",
+            {part: _means(curves[part]["jaccard_with_last"], number) for part in parts},
+            _MEANS,
         ),
     ]
-    if parts:
-        of_parts = tuple(f"{what}, {part}" for what in ("P", "J.") for part in parts)
-        rows = tuple(zip(steps, *by_part, strict=True))
-        title = "Probability (P) and likeness to the last neurons (J.) by step and part of speech"
-        listings.append(Listing(title, ("step", *of_parts), rows, 0, note))
-    return listings
+    return [
+        Listing(
+            title,
+            ("step", *columns),
+            tuple(zip(map(count, steps), *columns.values(), strict=True)),
+            0,
+            note,
+        )
+        for title, columns, note in titled
+        if columns
+    ]
+
+
+def _means(points: list[Numbers], write: Callable[[float | None], str]) -> list[str]:
+    return [write(point["mean"]) for point in points]
+
+
+def _layer(layer: Numbers) -> str:
+    return f"layer {layer['layer']}"
 
 
 def _timings(numbers: Numbers) -> list[Listing]:
@@ -85,7 +108,7 @@ def _timings(numbers: Numbers) -> list[Listing]:
         for kind in (FIRST, LASTING)
     ]
     layers = [
-        (f"layer {layer['layer']}", _KINDS[kind], *_timing(layer["timing"][kind]))
+        (_layer(layer), _KINDS[kind], *_timing(layer["timing"][kind]))
         for layer in numbers["by_layer"]
         for kind in (FIRST, LASTING)
     ]

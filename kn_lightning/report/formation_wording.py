@@ -30,17 +30,17 @@ def findings(numbers: Numbers) -> list[str]:
     sentences = [
         f"{count(numbers['n_concepts'])} concepts at {len(steps)} steps, {count(steps[0])} to"
         f" {count(steps[-1])}: their mean probability goes from"
-        f" {with_ends(first['probability'], probability)} to"
-        f" {with_ends(last['probability'], probability)}"
-        f" and their knowledge neurons from {with_ends(first['n_neurons'], number)} to"
-        f" {with_ends(last['n_neurons'], number)} a concept.",
+        f" {mean_value(first['probability'], probability)} to"
+        f" {mean_value(last['probability'], probability)}"
+        f" and their knowledge neurons from {mean_value(first['n_neurons'], number)} to"
+        f" {mean_value(last['n_neurons'], number)} a concept.",
         f"The median concept's probability exceeds half of its last value at step"
         f" {median_step(timing['probability'])}; half of its last neurons are there at step"
         f" {median_step(timing['neurons'])}.",
         order_sentence(numbers["order_by_share"]),
         f"One measurement before the last, the Jaccard index of a concept's neurons with those at"
-        f" the last is {with_ends(before_last['jaccard_with_last'], number)}; with other concepts'"
-        f" neurons at the last step it is {with_ends(before_last[FOREIGN], number)}.",
+        f" the last is {mean_value(before_last['jaccard_with_last'], number)}; with other concepts'"
+        f" neurons at the last step it is {mean_value(before_last[FOREIGN], number)}.",
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -166,7 +166,7 @@ def median_step(found: Numbers) -> str:
     return with_interval(count, found["median"], found["interval"])
 
 
-def with_ends(point: Numbers, write: Any) -> str:
+def mean_value(point: Numbers, write: Any) -> str:
     """A mean of a curve and its interval."""
     return with_interval(write, point["mean"], point["interval"])
 

@@ -20,6 +20,8 @@ from kn_lightning.report.formation_wording import order_sentence
 from kn_lightning.report.numerals import GAP
 from kn_lightning.report.statistics import mean_interval, signed_rank
 
+from .chromium import opened
+
 STEPS = (0, 100, 300, 400)
 N = 8
 IDENTITY = {"encoder.n_layers": 3, "encoder.n_neurons": 10, "model.rule": "adaptive"}
@@ -198,9 +200,23 @@ def test_report_lists_its_curves_by_step_layer_and_part_of_speech(folder: Path) 
     assert ["0", "0.275", f"100.0{GAP}%", "1.00", "–", "0.00", "0.00"] in rows
     assert ["400", "0.800", f"100.0{GAP}%", "3.00", "0.33", "1.00", "0.50"] in rows
     assert ["100", "1.00", "0.00", "0.50"] in rows  # half have a second neuron, in layer 2
-    heads = ["step", "P, noun", "P, verb", "J., noun", "J., verb"]
-    start = rows.index(heads)
-    assert rows[start + 2][:3] == ["0", "0.100", "0.567"]
+    assert ["300", f"100.0{GAP}%", f"50.0{GAP}%"] in rows  # all have risen, even ones have neurons
+    # Of layer 0 all have (0, 1) at the last step and even ones before, of layer 1 none.
+    assert ["100", f"50.0{GAP}%", f"0.0{GAP}%", f"50.0{GAP}%"] in rows
+    start = rows.index(["step", "noun", "verb"])
+    assert rows[start + 2] == ["0", "0.100", "0.567"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("chromium")
+@pytest.mark.parametrize("width", [390, 1920])
+def test_page_fits_its_window_light_and_dark(folder: Path, tmp_path: Path, width: int) -> None:
+    for dark in (False, True):
+        measures, console = opened(folder / "report.html", tmp_path, width, dark)
+        assert (measures["beyond"], measures["requests"], console) == (0, [], [])
+        assert measures["paper"] == ("rgb(20, 24, 29)" if dark else "rgb(255, 255, 255)")
+        assert measures["images"] == [True] * 4
+        assert measures["narrowest"] > 550
 
 
 def test_page_has_both_color_schemes_and_heads_of_rows(folder: Path) -> None:

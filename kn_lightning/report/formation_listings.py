@@ -84,8 +84,7 @@ def _curves(numbers: Numbers) -> list[Listing]:
             title,
             ("step", *columns),
             tuple(zip(map(count, steps), *columns.values(), strict=True)),
-            0,
-            note,
+            note=note,
         )
         for title, columns, note in titled
         if columns

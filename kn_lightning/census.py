@@ -21,15 +21,20 @@ RECORD = "pack.json"
 
 
 DIGESTS = "sha256"
-"""Key of ``environment.json``: the SHA-256 of each table of a finished run, by file."""
+"""Key of ``environment.json``: the SHA-256 of each table of a finished run, and of its kept scores,
+by file."""
 
 
 _TEMPORARY = re.compile(r"\d{6,}\.\d+\.tmp", re.ASCII)
 
 
+SCORES = "scores/"
+"""Folder of a run with the scores that are kept."""
+
+
 def scores_file(number: int) -> str:
     """Of a pack, in the run folder."""
-    return f"scores/{number:06d}.safetensors"
+    return f"{SCORES}{number:06d}.safetensors"
 
 
 def digest(path: Path) -> str:
@@ -39,7 +44,7 @@ def digest(path: Path) -> str:
 
 
 def check_tables(folder: Path, environment: Mapping[str, Any], name: str) -> None:
-    """Raise InputError where a file is not as it was written.
+    """Raise InputError where a table is not as it was written.
 
     Args:
         folder: a finished run.
@@ -48,9 +53,29 @@ def check_tables(folder: Path, environment: Mapping[str, Any], name: str) -> Non
     """
     for file, sha256 in environment.get(DIGESTS, {}).items():
         path = folder / file
-        if not path.is_file() or digest(path) != sha256:
+        # Kept scores may be gigabytes, and no command reads them.
+        if not file.startswith(SCORES) and not (path.is_file() and digest(path) == sha256):
             raise InputError(
                 f"{name}/{file} is not as the run wrote it; delete it, then run the same command"
+            )
+
+
+def check_scores(
+    environment: Mapping[str, Any], name: str, scores: Callable[[int], str | None]
+) -> None:
+    """Raise InputError where kept scores are not as they were written; who needs none removes them.
+
+    Args:
+        environment: of a finished run.
+        name: what a user calls its folder.
+        scores: the SHA-256 of the scores of a pack, by its number; None where there are none.
+    """
+    for file, sha256 in environment.get(DIGESTS, {}).items():
+        number = part_number(Path(file).stem)
+        if file.startswith(SCORES) and number is not None and scores(number) not in (None, sha256):
+            raise InputError(
+                f"{name}/{file} is not as the run wrote it; delete it, or compute the run again"
+                " with --overwrite true"
             )
 
 

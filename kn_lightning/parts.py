@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kn_lightning.census import RECORD, digest, part_name, part_number
+from kn_lightning.census import RECORD, digest, part_name, part_number, scores_file
 from kn_lightning.files import move_whole
 
 
@@ -64,9 +64,13 @@ def finished(parts: Path) -> frozenset[int]:
     return frozenset(number for number in numbers if number is not None)
 
 
-def seconds_of(parts: Sequence[Path]) -> dict[str, float]:
-    """What packs took together, by stage."""
+def joined_records(parts: Sequence[Path]) -> tuple[dict[str, float], dict[str, str]]:
+    """What packs took together, by stage; and the SHA-256 of their kept scores, by file."""
     seconds: Counter[str] = Counter()
+    scores: dict[str, str] = {}
     for part in parts:
-        seconds.update(json.loads((part / RECORD).read_text(encoding="utf-8"))["seconds"])
-    return dict(seconds)
+        record = json.loads((part / RECORD).read_text(encoding="utf-8"))
+        seconds.update(record["seconds"])
+        if "scores" in record:
+            scores[scores_file(int(part.name))] = record["scores"]
+    return dict(seconds), scores

@@ -20,6 +20,7 @@ from kn_lightning.census import (
     DIGESTS,
     check_names,
     check_parts,
+    check_scores,
     check_tables,
     digest,
     is_temporary,
@@ -31,7 +32,7 @@ from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
 from kn_lightning.keys import with_keys
 from kn_lightning.pack_claims import CLAIMS, end_claims
-from kn_lightning.parts import finished, seconds_of, write_part
+from kn_lightning.parts import finished, joined_records, write_part
 from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES, completed
 
 CONFIG = "config.yaml"
@@ -181,6 +182,7 @@ class RunFolder:
         """
         if self.is_complete:
             check_tables(self.path, self.environment(), self.name)
+            check_scores(self.environment(), self.name, self._scores_sha256)
         else:
             check_parts(self.parts, plan, self._scores_sha256)
 
@@ -249,12 +251,10 @@ class RunFolder:
                 tables = with_keys(tables, parts, (self._identity() or {})[ASKED_BY[name]])
             files[f"{name}.parquet"] = self._write_table(name, tables)
         # Before they are in place: with all of them there the run is complete, and is checked.
+        seconds, scores = joined_records(parts)
+        digests = {name: digest(file) for name, file in files.items()}
         self.write_environment(
-            {
-                **self.environment(),
-                "seconds": seconds_of(parts),
-                DIGESTS: {name: digest(file) for name, file in files.items()},
-            }
+            {**self.environment(), "seconds": seconds, DIGESTS: {**digests, **scores}}
         )
         del files[SKIPPED]
         for name, file in files.items():

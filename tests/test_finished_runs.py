@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -96,6 +97,25 @@ def test_stopped_run_without_one_of_its_scores_computes_that_pack_again(
     assert sum(map(len, scores)) == 4
     for name in TABLES:
         assert table(run, name) == table(finished, name), name
+
+
+def test_kept_scores_of_a_finished_run_are_checked_unless_they_were_removed(
+    tmp_path: Path,
+) -> None:
+    run, flags = tmp_path / "run", (*STUDY, "--write.scores", "true")
+    analyze(run, *flags)
+    kept = run / "scores" / "000001.safetensors"
+    digests = json.loads((run / "environment.json").read_text(encoding="utf-8"))[DIGESTS]
+    assert digests["scores/000001.safetensors"] == hashlib.sha256(kept.read_bytes()).hexdigest()
+    kept.write_bytes(b"torn")
+    with no_report():
+        refused = command("analyze.py", *flags, "--run_dir", run)
+        assert refused.code == 2
+        (line,) = refused.err.splitlines()
+        assert f"{run}/scores/000001.safetensors is not as the run wrote it; delete it" in line
+        assert command("analyze.py", "report", run).code == 0  # which doesn't read them
+        kept.unlink()
+        assert command("analyze.py", *flags, "--run_dir", run).code == 0
 
 
 def test_run_from_before_there_were_digests_is_read_as_it_is(run: Path) -> None:

@@ -177,6 +177,17 @@ def test_scores_there_are_checked_as_well(store: Any) -> None:
         folder.check([["0", "0"]])
 
 
+def test_scores_of_a_finished_run_there_are_checked_as_well(store: Any) -> None:
+    folder = opened()
+    folder.write_part(0, tables(0), SECONDS, b"scores")
+    folder.close(1)
+    again = opened()
+    again.check([["0", "0"]])
+    store.pipe_file("/bucket/run/scores/000000.safetensors", b"torn")
+    with pytest.raises(InputError, match=r"scores/000000.safetensors is not as the run wrote it"):
+        again.check([["0", "0"]])
+
+
 def test_closing_that_is_cut_off_is_done_again(store: Any) -> None:
     folder = opened()
     folder.write_part(0, tables(0), SECONDS)

@@ -144,7 +144,7 @@ def planned_packs(groups: Sequence[EncodedGroup], pack_tokens: int) -> tuple[Pac
     current: list[EncodedGroup] = []
     tokens = 0
     for group, own in zip(groups, sizes, strict=True):
-        if current and tokens + own > min(pack_tokens, max(smallest, left // 64)):
+        if current and tokens + own > min(pack_tokens, max(smallest, left // 96)):
             packs.append(Pack(len(packs), tuple(current)))
             left -= tokens
             current, tokens = [], 0

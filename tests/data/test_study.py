@@ -75,7 +75,7 @@ def test_packs_of_a_large_study_grow_smaller_towards_its_end() -> None:
     packs = planned_packs([sized(str(n), 10) for n in range(320)], 80)
     sizes = [pack.tokens for pack in packs]
     assert sizes == sorted(sizes, reverse=True)
-    assert (sizes[0], sizes[-1]) == (50, 10)  # a 64th of all, an eighth of the budget
+    assert (sizes[0], sizes[-1]) == (30, 10)  # a 96th of all, an eighth of the budget
     assert sum(sizes) == 3200
     assert [g.concept for pack in packs for g in pack.groups] == [str(n) for n in range(320)]
 

@@ -27,14 +27,14 @@ from study import write_encoder, write_prompts
 
 STUDY = Path(__file__).parent / "study.py"
 STAGES = {
-    "opening": ("kn_lightning.run_folder", "RunFolder._write_table", 0),
+    "opening": ("kn_lightning.run_folder", "write_rows", 0),
     "attribution": ("kn_lightning.module", "MaskedLanguageModel.predict_step", 2),
     "refinement": ("kn_lightning.callbacks.refine", "RefineCallback.on_predict_batch_end", 3),
     "edits": ("kn_lightning.callbacks.edit", "EditCallback.on_predict_batch_end", 1),
     "writing a pack": ("kn_lightning.parts", "digest", 9),
     "moving a pack": ("kn_lightning.parts", "move_whole", 2),
     "counting": ("kn_lightning.run_folder", "RunFolder.close", 0),
-    "joining": ("kn_lightning.run_folder", "RunFolder._write_table", 3),
+    "joining": ("kn_lightning.run_folder", "write_rows", 3),
     "moving a table": ("kn_lightning.run_folder", "move_whole", 3),
     "removing parts": ("kn_lightning.run_folder", "shutil.rmtree", -1),
 }

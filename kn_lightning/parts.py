@@ -1,4 +1,4 @@
-"""Packs of a study on disk while it runs: each a folder by its number, whole or not there."""
+"""Packs of a study on disk: each a folder by its number, whole or not there; joined at the end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 from kn_lightning.census import RECORD, digest, part_name, part_number, scores_file
 from kn_lightning.files import move_whole
+from kn_lightning.keys import with_keys
+from kn_lightning.schema import ASKED_BY, TABLES, completed
 
 
 def write_part(
@@ -74,3 +76,34 @@ def joined_records(parts: Sequence[Path]) -> tuple[dict[str, float], dict[str, s
         if "scores" in record:
             scores[scores_file(int(part.name))] = record["scores"]
     return dict(seconds), scores
+
+
+def joined_rows(
+    parts: Sequence[Path], name: str, identity: Mapping[str, Any]
+) -> Iterable[pa.Table]:
+    """A table of the study, part by part: one at a time is in memory.
+
+    Args:
+        parts: folders of all packs, in their order.
+        name: of the table.
+        identity: settings of the study, by which it was asked for.
+    """
+    tables: Iterator[pa.Table] = (pq.read_table(part / f"{name}.parquet") for part in parts)
+    if name in TABLES:
+        tables = (completed(table, TABLES[name]) for table in tables)
+    if name == "values":
+        tables = with_keys(tables, parts, identity[ASKED_BY[name]])
+    return tables
+
+
+def write_rows(tables: Iterable[pa.Table], path: Path) -> Path:
+    """Put tables of one schema into one file."""
+    writer: pq.ParquetWriter | None = None
+    try:
+        for table in tables:
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+    return path

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from kn_lightning.census import (
@@ -30,10 +29,9 @@ from kn_lightning.census import (
 from kn_lightning.claim import HOLDER, LOCK, RunLock, check_free, check_same
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
-from kn_lightning.keys import with_keys
 from kn_lightning.pack_claims import CLAIMS, end_claims
-from kn_lightning.parts import finished, joined_records, write_part
-from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES, completed
+from kn_lightning.parts import finished, joined_records, joined_rows, write_part, write_rows
+from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -131,7 +129,7 @@ class RunFolder:
         for left in filter(is_temporary, self.parts.iterdir()):  # of ranks that were killed
             shutil.rmtree(left)
         write_whole(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-        move_whole(self._write_table("skipped", [skipped]), self.path / SKIPPED)
+        move_whole(write_rows([skipped], self._temporary("skipped")), self.path / SKIPPED)
 
     def _admits(self, identity: dict[str, Any]) -> bool:
         """Whether a run of that study is there; raises InputError where anything else is."""
@@ -244,12 +242,8 @@ class RunFolder:
         parts = [self.parts / part_name(number) for number in range(n_packs)]
         files = {SKIPPED: self.path / SKIPPED}
         for name in self._tables():
-            tables: Iterator[pa.Table] = (pq.read_table(part / f"{name}.parquet") for part in parts)
-            if name in TABLES:
-                tables = (completed(table, TABLES[name]) for table in tables)
-            if name == "values":
-                tables = with_keys(tables, parts, (self._identity() or {})[ASKED_BY[name]])
-            files[f"{name}.parquet"] = self._write_table(name, tables)
+            rows = joined_rows(parts, name, self._identity() or {})
+            files[f"{name}.parquet"] = write_rows(rows, self._temporary(name))
         # Before they are in place: with all of them there the run is complete, and is checked.
         seconds, scores = joined_records(parts)
         digests = {name: digest(file) for name, file in files.items()}
@@ -268,18 +262,8 @@ class RunFolder:
         asked = self._identity() or {}
         return *TABLES, *(name for name, setting in ASKED_BY.items() if asked.get(setting))
 
-    def _write_table(self, name: str, parts: Any) -> Path:
-        """All parts of a table in one file, under its temporary name."""
-        temporary = self.path / f"{name}.parquet.tmp"
-        writer: pq.ParquetWriter | None = None
-        try:
-            for table in parts:
-                writer = writer or pq.ParquetWriter(temporary, table.schema)
-                writer.write_table(table)
-        finally:
-            if writer is not None:
-                writer.close()
-        return temporary
+    def _temporary(self, name: str) -> Path:
+        return self.path / f"{name}.parquet.tmp"
 
     def _identity(self) -> dict[str, Any] | None:
         if not (self.path / ENVIRONMENT).is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,12 @@ def _after_packs(count: int) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("where", "after", "finished"),
     [
-        ("refine.RefineCallback.on_predict_batch_end", 0, 0),
-        ("edit.EditCallback.on_predict_batch_end", 2, 2),
-        ("progress.ProgressCallback.on_predict_batch_end", 2, 3),  # behind the writer
-        ("write.WriteCallback.on_predict_batch_end", 4, 4),
-        ("write.RunFolder.close", 0, 5),  # everything is computed, nothing joined
-        ("write.RunFolder._write_table", 1 + 2, 5),  # two of the tables are joined
+        ("callbacks.refine.RefineCallback.on_predict_batch_end", 0, 0),
+        ("callbacks.edit.EditCallback.on_predict_batch_end", 2, 2),
+        ("callbacks.progress.ProgressCallback.on_predict_batch_end", 2, 3),  # behind the writer
+        ("callbacks.write.WriteCallback.on_predict_batch_end", 4, 4),
+        ("run_folder.RunFolder.close", 0, 5),  # everything is computed, nothing joined
+        ("run_folder.write_rows", 1 + 2, 5),  # two of the tables are joined
     ],
 )
 def test_interrupted_study_goes_on_and_ends_like_an_undisturbed_one(
@@ -53,9 +54,8 @@ def test_interrupted_study_goes_on_and_ends_like_an_undisturbed_one(
     finished: int,
 ) -> None:
     run = tmp_path / "run"
-    place = f"kn_lightning.callbacks.{where}"
-    module, name = place.rsplit(".", 2)[0], place.rsplit(".", 2)[1:]
-    original = getattr(getattr(__import__(module, fromlist=[""]), name[0]), name[1])
+    place = f"kn_lightning.{where}"
+    original = pkgutil.resolve_name(place)
     calls = _after_packs(after)
 
     def interrupted(*arguments: Any, **keywords: Any) -> Any:

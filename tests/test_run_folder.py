@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kn_lightning import run_folder
+from kn_lightning import parts, run_folder
 from kn_lightning.errors import InputError
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import SKIPPED_TABLE, TABLES
@@ -163,7 +163,7 @@ def test_run_cut_off_while_it_is_opened_goes_on_like_a_new_one(
 ) -> None:
     path = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(run_folder.pq, "ParquetWriter", mock.Mock(side_effect=OSError("full")))
+        patch.setattr(parts.pq, "ParquetWriter", mock.Mock(side_effect=OSError("full")))
         with pytest.raises(OSError, match="full"):
             RunFolder(path).open({"a": 1}, {"versions": {}}, NO_ROWS, IDENTITY)
     cut_off = RunFolder(path)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from argparse import SUPPRESS
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,29 +14,46 @@ import costs
 import yaml
 from markdown_table import table
 
+from kn_lightning.flags import settable
+from kn_lightning.help_format import plain_text, value_text
+
+SCRIPTS = ("analyze.py", "train.py")
+"""Commands that are the whole of a script."""
+
 
 class _Parser(Exception):
-    """Carries a script's parser out of its set-up, before anything is parsed."""
+    """Carries a command's parser out of its set-up, before anything is parsed."""
 
 
-def parser_of(script: str) -> Any:
-    """The parser of ``analyze`` or ``train``, as the script makes it."""
-    from kn_lightning import cli
+def commands() -> dict[str, Callable[[], None]]:
+    """All commands, such as ``analyze.py report``, and what each one runs."""
+    import analyze
+    import train
 
-    kind: Any = {"analyze": cli.AnalyzeCLI, "train": cli.TrainCLI}[script]
+    further = {f"analyze.py {name}": run for name, run in analyze.COMMANDS.items()}
+    return {"analyze.py": analyze.analyze, **further, "train.py": train.train}
 
-    def take(self: Any, parser: Any, args: Any) -> None:
-        raise _Parser(parser)
+
+def parser_of(name: str) -> Any:
+    """The parser of a command, as the command makes it.
+
+    Raises:
+        AssertionError: it parses nothing.
+    """
+    from jsonargparse import ArgumentParser
+
+    def take(self: Any, *_: Any, **__: Any) -> None:
+        raise _Parser(self)
 
     with (
-        mock.patch.object(kind, "parse_arguments", take),
-        mock.patch.object(sys, "argv", [f"{script}.py"]),
+        mock.patch.object(ArgumentParser, "parse_args", take),
+        mock.patch.object(sys, "argv", name.split()),
     ):
         try:
-            kind()
+            commands()[name]()
         except _Parser as taken:
             return taken.args[0]
-    raise AssertionError(f"{script}.py made no parser")
+    raise AssertionError(f"{name} has no parser")
 
 
 def _cell(value: object) -> str:
@@ -51,50 +67,60 @@ def _cell(value: object) -> str:
 
 
 def _default(value: object) -> str:
-    if value is None:
+    if value in (None, SUPPRESS):
         return ""
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return f"`{text}`".replace("|", "\\|")
+    return f"`{value_text(value)}`".replace("|", "\\|")
 
 
 def _rows_of(parser: Any, defaults: Any) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Section and row of each flag; flags that only say something of others are left out."""
-    for action in parser._actions:
+    """Section and row of each argument; flags that only say something of others are left out."""
+    for action in settable(parser._actions):
         flags = [
             flag
             for flag in action.option_strings
             if flag.startswith("--") and not flag.endswith((".help", "+"))
         ]
         # Whole sections ("--model CONFIG") are not flags to set.
-        whole = type(action).__name__ in ("_ActionConfigLoad", "ActionLink")
-        if not flags or flags[0] == "--help" or action.help == SUPPRESS or whole:
+        if type(action).__name__ == "_ActionConfigLoad" or flags[:1] == ["--help"]:
             continue
-        section = flags[0][2:].rpartition(".")[0].partition(".")[0]
-        value = defaults.get(action.dest) if action.dest in defaults else action.default
-        says = str(action.help or "").replace("%(default)s", "").strip()
-        yield section, (f"`{flags[0]}`", _default(_plain(value)), _cell(says))
+        if action.help == SUPPRESS or (action.option_strings and not flags):
+            continue
+        name = flags[0] if flags else action.dest.upper()
+        section = name[2:].rpartition(".")[0].partition(".")[0] if flags else ""
+        value = "" if action.required else defaults.get(action.dest, action.default)
+        says = re.sub(r" *%\(default\)s", "", plain_text(str(action.help or ""))).strip()
+        default = "required" if action.required else _default(value)
+        yield section, (f"`{name}`", default, _cell(says))
 
 
-def _plain(value: Any) -> Any:
-    return value.as_dict() if hasattr(value, "as_dict") else value
-
-
-def flags(script: str) -> str:
-    """All flags of a script by section, with defaults (its config's) and what they mean."""
-    parser = parser_of(script)
+def flags(name: str) -> str:
+    """What a command takes by section, with defaults (its config's) and what they mean."""
+    parser = parser_of(name)
     defaults = parser.get_defaults(skip_validation=True)
     sections: dict[str, list[tuple[object, ...]]] = {}
     for section, row in _rows_of(parser, defaults):
         sections.setdefault(section, []).append(row)
-    own = {name: rows for name, rows in sections.items() if name not in ("trainer",)}
-    head = ("flag", "default", "meaning")
+    # The scripts' own trainer has all of Lightning's arguments, which are documented there.
+    n_trainers = len(sections.pop("trainer")) if name in SCRIPTS else 0
     text = ""
-    for name in sorted(own, key=lambda name: (name == "", name)):
-        text += f"\n### {script}.py: {f'`--{name}.…`' if name else 'general'}\n\n"
-        text += table(head, own[name])
-    return text + (
-        f"\n`--trainer.…` has the {len(sections['trainer'])} arguments of"
-        f" `lightning.Trainer`; `python {script}.py --help` lists them.\n"
+    for section, rows in sorted(sections.items()):
+        if len(sections) > 1:
+            text += f"\n### {name}: {f'`--{section}.…`' if section else 'general'}\n"
+        text += "\n" + table(("flag", "default", "meaning"), rows)
+    if n_trainers:
+        text += (
+            f"\n`--trainer.…` has the {n_trainers} arguments of `lightning.Trainer`;"
+            f" `python {name} --help` lists them.\n"
+        )
+    return text
+
+
+def further_commands() -> str:
+    """What each command takes that is no script of its own."""
+    return "".join(
+        f"\n## Flags of {name}\n\n{_cell(parser_of(name).description)}\n{flags(name)}"
+        for name in commands()
+        if name not in SCRIPTS
     )
 
 
@@ -153,9 +179,10 @@ def write_all(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     meanings = yaml.safe_load((Path(__file__).parent / "columns.yaml").read_text(encoding="utf-8"))
     parts = {
-        "analyze.md": flags("analyze"),
+        "analyze.md": flags("analyze.py"),
         "sources.md": sources(),
-        "train.md": flags("train"),
+        "commands.md": further_commands(),
+        "train.md": flags("train.py"),
         "columns.md": columns(meanings),
         "costs.md": costs.page(),
     }

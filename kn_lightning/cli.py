@@ -37,7 +37,8 @@ from kn_lightning.data import text_lines as text_lines
 from kn_lightning.data.modules import MaskedSentences, PromptGroups
 from kn_lightning.environment import study_settings
 from kn_lightning.errors import InputError, Stopped
-from kn_lightning.examples import ExamplesFormatter, examples
+from kn_lightning.examples import examples
+from kn_lightning.help_format import HelpedParser
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.parsing import refusing
 from kn_lightning.remote_folder import run_folder
@@ -45,6 +46,10 @@ from kn_lightning.report.language import ENGLISH, check_language, languages
 
 _NAMES_ENCODER = ("--model.encoder", "--model", "--config", "-c")
 _CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+class _Parser(HelpedParser, LightningArgumentParser):
+    """Lightning's, with help in a user's words."""
 
 
 class _ScriptCLI(LightningCLI):
@@ -56,6 +61,7 @@ class _ScriptCLI(LightningCLI):
             MaskedLanguageModel,
             data,
             subclass_mode_data=True,
+            parser_class=_Parser,
             run=False,
             save_config_callback=None,
             seed_everything_default=0,
@@ -66,7 +72,6 @@ class _ScriptCLI(LightningCLI):
                 "exit_on_error": False,
                 "description": f"{self.__doc__}\nWith --debug an error has its traceback.",
                 "epilog": examples(script),
-                "formatter_class": ExamplesFormatter,
             },
         )
 

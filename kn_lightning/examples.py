@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import RawDescriptionHelpFormatter
-
-from jsonargparse import DefaultHelpFormatter
-
 _LINES = {
     "analyze.py": (
         "python analyze.py",
@@ -53,10 +49,6 @@ COMMANDS = {
     "formation": ("FOLDER", "when neurons appear, over checkpoints of a training"),
 }
 """What ``analyze.py`` does besides a study: of each command what it needs, and what it gives."""
-
-
-class ExamplesFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """jsonargparse's help, with lines of description and examples left as they are."""
 
 
 def examples(command: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from argparse import Action
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from jsonargparse import ArgumentParser
@@ -74,13 +75,31 @@ def subclasses(kind: type) -> list[type]:
     found: list[type] = []
     own: type
     for own in kind.__subclasses__():
-        # A DataModule's metaclass is not ABCMeta, so inspect.isabstract knows nothing of it.
-        abstract = any(
-            getattr(getattr(own, name, None), "__isabstractmethod__", False) for name in dir(own)
-        )
-        found += [] if abstract else [own]
+        found += [] if is_abstract(own) else [own]
         found += subclasses(own)
     return found
+
+
+def is_abstract(kind: object) -> bool:
+    """Whether a class lacks a method that it has to have.
+
+    A DataModule's metaclass is not ABCMeta, so ``inspect.isabstract`` knows nothing of it.
+    """
+    return any(
+        getattr(getattr(kind, name, None), "__isabstractmethod__", False) for name in dir(kind)
+    )
+
+
+def settable(actions: Iterable[Action]) -> list[Action]:
+    """Of a parser's arguments those that can be given: no links, no sections without flags."""
+    own = [action for action in actions if type(action).__name__ != "ActionLink"]
+    names = [action.dest for action in own]
+    return [
+        action
+        for action in own
+        if type(action).__name__ != "_ActionConfigLoad"
+        or any(name.startswith(f"{action.dest}.") for name in names)
+    ]
 
 
 def _parameters(kind: type, key: str) -> dict[str, str]:

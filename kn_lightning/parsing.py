@@ -12,19 +12,19 @@ from jsonargparse import ArgumentParser, Namespace
 from kn_lightning.complaint import Complaint
 from kn_lightning.config_files import Configs
 from kn_lightning.errors import InputError, nearest
-from kn_lightning.examples import COMMANDS, ExamplesFormatter, examples
+from kn_lightning.examples import COMMANDS, examples
 from kn_lightning.flags import flags_of
 from kn_lightning.given import Given, is_path
+from kn_lightning.help_format import HelpedParser
 from kn_lightning.wrong_class import reading
 
 
 def subcommand(name: str, description: str) -> ArgumentParser:
     """A parser for ``analyze.py NAME``, with its examples but no arguments yet."""
-    return ArgumentParser(
+    return HelpedParser(
         prog=f"analyze.py {name}",
         description=description,
         epilog=examples(f"analyze.py {name}"),
-        formatter_class=ExamplesFormatter,
         exit_on_error=False,
     )
 

@@ -46,8 +46,9 @@ class AttributionSettings:
         candidates: neurons of a prompt that ``path=neuron`` ablates, and that a comparison with
             ``ablation`` does (so many of either attribution's best).
         row_tokens: rows x tokens computed together, of rows that climb all layers (those that start
-            higher count by the layers above them); None fits them to the memory.
-        attribution: a name in ``ATTRIBUTIONS``.
+            higher count by the layers above them); null fits them to the memory.
+        attribution: ``integrated_gradients``, ``activation``, ``gradient_activation``,
+            ``ablation``, or a name of your own in ``ATTRIBUTIONS``.
         compare: names of others, whose agreement with ``attribution`` is measured.
 
     Raises:

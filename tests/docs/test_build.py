@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
@@ -11,10 +12,15 @@ from urllib.parse import urlparse
 
 import pytest
 import yaml
-from callbacks.commands import REPOSITORY, command
+from callbacks.commands import REPOSITORY
 from mdit_py_plugins.anchors.index import slugify, unique_slug
 
+from kn_lightning.data import sources as sources
+from kn_lightning.data.modules import PromptGroups
+from kn_lightning.flags import subclasses
 from kn_lightning.schema import OPTIONAL_TABLES, SKIPPED_TABLE, TABLES
+
+from .parsers import arguments, commands
 
 DOCS = REPOSITORY / "docs"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -52,18 +58,46 @@ def test_every_page_is_built(built: Path) -> None:
 
 
 @pytest.mark.slow
-def test_reference_has_all_columns_and_all_settings(built: Path) -> None:
+def test_reference_has_all_columns(built: Path) -> None:
     text = text_of(built / "reference.html")
     for name, schema in {**TABLES, **OPTIONAL_TABLES, "skipped": SKIPPED_TABLE}.items():
         assert f"{name}.parquet" in text
         assert all(column in text for column in schema.names)
-    done = command("analyze.py", "--print_config")
-    for section, values in yaml.safe_load(done.out).items():
-        if section in ("model", "refine", "edit", "write", "progress", "track", "report"):
-            missing = [key for key in values if f"--{section}.{key}" not in text]
-            assert missing == [], section
-    assert "--run_dir" in text
-    assert "--data.min_prompts" in text
+
+
+@pytest.mark.slow
+def test_reference_has_all_settings(built: Path) -> None:
+    text = text_of(built / "reference.html")
+    _, *parted = re.split(r"Flags of (\S+\.py(?: \w+)?)¶", text)
+    parts = dict(zip(parted[::2], parted[1::2], strict=True))
+    assert set(parts) == set(commands())
+    for name, part in parts.items():
+        missing = [word for word in arguments(name) if not re.search(rf"(?<![\w.-]){word}\s", part)]
+        assert missing == [], name
+    for kind in subclasses(PromptGroups):
+        own = [word for word in inspect.signature(kind).parameters if word != "kwargs"]
+        assert f"--data {kind.__name__}" in text
+        assert all(f"--data.{word}" in text for word in own), kind
+
+
+def test_reference_takes_up_a_new_command_and_a_new_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    import analyze
+    from kn_lightning.parsing import parsed, subcommand
+
+    def prune() -> None:
+        parser = subcommand("report", "Prune neurons.")
+        parser.add_argument("run_dir", help="a run")
+        parser.add_argument("--trainer.logger", help="where to say it")
+        parsed(parser, sys.argv[2:])
+
+    monkeypatch.syspath_prepend(str(DOCS))
+    import generate
+
+    monkeypatch.setitem(analyze.COMMANDS, "prune", prune)
+    text = generate.further_commands()
+    assert "## Flags of analyze.py prune\n\nPrune neurons.\n" in text
+    assert "| `RUN_DIR` | required | a run |" in text
+    assert "| `--trainer.logger` |  | where to say it |" in text
 
 
 @pytest.mark.slow

@@ -59,7 +59,9 @@ def commands() -> list[tuple[str, str]]:
 
 def test_every_block_is_of_a_kind_that_is_checked() -> None:
     directives = {"{toctree}", "{include} _generated/analyze.md", "{include} _generated/train.md"}
-    directives |= {f"{{include}} _generated/{name}.md" for name in ("sources", "columns", "costs")}
+    directives |= {
+        f"{{include}} _generated/{name}.md" for name in ("sources", "commands", "columns", "costs")
+    }
     kinds = {
         kind
         for path in PAGES

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from kn_lightning.errors import InputError
 
 RECORD = "pack.json"
-"""File of a part: ``seconds`` by stage, ``sha256`` of its other files by name, and of its scores
-``scores``, where they are kept."""
+"""File of a part: the SHA-256 of its ``study``, ``seconds`` by stage, ``sha256`` of its other files
+by name, and of its scores ``scores``, where they are kept."""
 
 
 DIGESTS = "sha256"
@@ -123,20 +123,33 @@ def not_of_the_study(what: str | Path) -> InputError:
     )
 
 
+def study_of(part: Path) -> str | None:
+    """The SHA-256 of the study that a part is of; None where it doesn't say."""
+    try:
+        study = json.loads((part / RECORD).read_text(encoding="utf-8"))["study"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return study if isinstance(study, str) else None
+
+
 def check_parts(
-    parts: Path, plan: Sequence[Sequence[str]], scores: Callable[[int], str | None]
+    parts: Path,
+    plan: Sequence[Sequence[str]],
+    study: str,
+    scores: Callable[[int], str | None],
 ) -> None:
     """Raise InputError unless all that lies there was written there for this plan, and is whole.
 
     Args:
         parts: folder with one folder a pack, by its number.
         plan: of each pack, the ids of its prompts in order.
+        study: the SHA-256 of its identity.
         scores: the SHA-256 of the scores of a pack, by its number; None where there are none.
     """
     check_names(parts, len(plan))
     for part in sorted(parts.iterdir()):
         number = part_number(part.name)
-        fault = None if number is None else _fault(part, plan[number], scores)
+        fault = None if number is None else _fault(part, plan[number], study, scores)
         if fault is not None:
             raise InputError(
                 f"{part} {fault}; delete it to have that pack computed again, then run the same"
@@ -145,10 +158,17 @@ def check_parts(
 
 
 def _fault(
-    part: Path, prompt_ids: Sequence[str], scores: Callable[[int], str | None]
+    part: Path,
+    prompt_ids: Sequence[str],
+    study: str,
+    scores: Callable[[int], str | None],
 ) -> str | None:
     try:
         record = json.loads((part / RECORD).read_text(encoding="utf-8"))
+        if record["study"] != study:
+            return "is of another study"
+        if not all(isinstance(value, (int, float)) for value in record["seconds"].values()):
+            return f"is torn: seconds of its {RECORD} are no numbers"
         there = {file.name: digest(file) for file in part.iterdir() if file.name != RECORD}
         if there != record["sha256"]:
             names = sorted(
@@ -163,7 +183,7 @@ def _fault(
         if found["prompt_id"].to_pylist() != list(prompt_ids):
             return "holds other prompts than this study has there"
         return next(filter(None, (_orphan(part / name, found) for name in sorted(there))), None)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return f"is torn ({' '.join(str(error).split())})"
 
 

@@ -23,9 +23,9 @@ from kn_lightning.data.new_answers import NewAnswer, new_answer
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder
 from kn_lightning.encoders.weights import check_editable, weight_edit
-from kn_lightning.environment import weights_sha256
 from kn_lightning.errors import InputError, nearest
 from kn_lightning.files import checked_path
+from kn_lightning.fingerprint import weights_sha256
 from kn_lightning.report.environment import run_environment
 from kn_lightning.report.tables import check_files, checked_table
 from kn_lightning.schema import EncodedPrompt, Neuron, Prompt

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-import torch
 from lightning import Trainer
 
 from kn_lightning.config_files import flat_settings
@@ -17,6 +16,7 @@ from kn_lightning.data.addresses import public_url
 from kn_lightning.data.modules import PromptGroups
 from kn_lightning.data.unrelated import UnrelatedPrompts
 from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.fingerprint import config_sha256, tokens_sha256, weights_sha256
 
 _PACKAGES = ("kn_lightning", "torch", "lightning", "transformers", "nltk")
 
@@ -36,6 +36,8 @@ _NOT_STUDY = (
     "data.init_args.path",
     "data.init_args.url",
 )
+_ENCODER = ("weights_sha256", "config_sha256", "tokens_sha256")
+"""What two encoders must share to be one, and their prompts to be the same."""
 _SECRET = re.compile(r"(?i)(api|access|secret)_?key|password|secret|(^|_)token$|credential")
 """Names of settings, those of loggers, whose values are nobody else's."""
 _FILES = ("refine.neurons", "refine.facts")
@@ -53,6 +55,14 @@ def environment_record(
     assert study is not None
     structure = encoder.structure
     settings = flat_settings(config)
+    unrelated = UnrelatedPrompts(
+        encoder,
+        study.groups,
+        settings["edit.unrelated"],
+        study.beyond,
+        settings.get("edit.unrelated_prompts"),
+        study.several,
+    )
     keys = ("answers", "attribution", "compare", "rule", "nodes", "tolerance", "path")
     quoted = [f"model.{key}" for key in keys]
     quoted += [key for key in settings if key.startswith(("refine.", "edit."))]
@@ -72,6 +82,8 @@ def environment_record(
             "vocabulary": encoder.model.config.get_text_config().vocab_size,
             "parameters": sum(p.numel() for p in encoder.model.parameters()),
             "weights_sha256": weights_sha256(encoder.model),
+            "config_sha256": config_sha256(encoder),
+            "tokens_sha256": tokens_sha256(encoder, study, unrelated),
         },
         "data": {
             "class": type(data).__name__,
@@ -82,14 +94,7 @@ def environment_record(
         },
         "study": {
             **{key.split(".", 1)[1]: settings.get(key) for key in quoted},
-            "unrelated": UnrelatedPrompts(
-                encoder,
-                study.groups,
-                settings["edit.unrelated"],
-                study.beyond,
-                settings.get("edit.unrelated_prompts"),
-                study.several,
-            ).name,
+            "unrelated": unrelated.name,
         },
         "seconds": {},
     }
@@ -102,7 +107,7 @@ def study_identity(config: dict[str, Any], record: dict[str, Any]) -> dict[str, 
     return {
         **shareable(study_settings(config)),
         "data.sha256": record["data"]["sha256"],
-        "encoder.weights_sha256": record["encoder"]["weights_sha256"],
+        **{f"encoder.{key}": record["encoder"][key] for key in _ENCODER},
     }
 
 
@@ -150,12 +155,3 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [without_secrets(inner) for inner in value]
     return public_url(value) if isinstance(value, str) and "://" in value else value
-
-
-def weights_sha256(model: torch.nn.Module) -> str:
-    """Hash of all parameters and buffers with their names, as they are in memory."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kn_lightning.census import RECORD, digest, part_name, part_number, scores_file
+from kn_lightning.census import RECORD, digest, part_name, part_number, scores_file, study_of
 from kn_lightning.files import move_whole
 from kn_lightning.keys import with_keys
 from kn_lightning.schema import ASKED_BY, TABLES, completed
@@ -25,6 +25,7 @@ def write_part(
     number: int,
     tables: dict[str, pa.Table],
     seconds: dict[str, float],
+    study: str,
     scores: bytes | None = None,
 ) -> None:
     """Put one pack on disk: all of it, or nothing.
@@ -34,6 +35,7 @@ def write_part(
         number: of the pack.
         tables: its rows, by name.
         seconds: that it took, by stage.
+        study: SHA-256 of its study's identity.
         scores: its file of scores, which lies elsewhere.
     """
     part = parts / part_name(number)
@@ -43,6 +45,7 @@ def write_part(
     for name, table in tables.items():
         pq.write_table(table, temporary / f"{name}.parquet")
     record: dict[str, Any] = {
+        "study": study,
         "seconds": seconds,
         "sha256": {file.name: digest(file) for file in sorted(temporary.iterdir())},
     }
@@ -54,8 +57,12 @@ def write_part(
     except OSError:
         if not part.is_dir():
             raise
-        # A rank that outlived its killed run was quicker, with the same.
-        shutil.rmtree(temporary)
+        # A rank that outlived its killed run was quicker. Of this study it has the same.
+        if study_of(part) == study:
+            shutil.rmtree(temporary)
+        else:  # of one that --overwrite has removed
+            shutil.rmtree(part)
+            move_whole(temporary, part)
 
 
 def finished(parts: Path) -> frozenset[int]:

@@ -123,6 +123,10 @@ class RemoteFolder(RunFolder):
             tar.add(self.parts / part_name(number), arcname=part_name(number))
         self.place.write(f"parts/{part_name(number)}{_TAR}", packed.getvalue())
 
+    def _check_study(self, number: int) -> None:
+        self.place.fetch(ENVIRONMENT)
+        super()._check_study(number)
+
     def _write_scores(self, name: str, content: bytes) -> None:
         self.place.write(name, content)
 

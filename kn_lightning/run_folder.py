@@ -29,6 +29,7 @@ from kn_lightning.census import (
 from kn_lightning.claim import HOLDER, LOCK, RunLock, check_free, check_same
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole, write_whole
+from kn_lightning.fingerprint import identity_sha256
 from kn_lightning.pack_claims import CLAIMS, end_claims
 from kn_lightning.parts import finished, joined_records, joined_rows, write_part, write_rows
 from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES
@@ -50,6 +51,7 @@ class RunFolder:
 
     Attributes:
         has_claims: ranks can claim packs in it.
+        study: SHA-256 of the study's identity; :meth:`open` sets it, on the rank that opens.
 
     Args:
         path: the folder; made when the run is opened.
@@ -64,6 +66,7 @@ class RunFolder:
         self.parts = path / "parts"
         self.stop_file = path / "stop"
         """Where a signal to one rank is noted for all."""
+        self.study = ""
         self._lock = RunLock(path)
 
     @property
@@ -104,6 +107,7 @@ class RunFolder:
             InputError: the folder holds another study, or something that is no run, or another
                 process writes there.
         """
+        self.study = identity_sha256(identity)
         if overwrite and self._identity() is not None:
             self._claim()
             self._remove_run()
@@ -182,7 +186,7 @@ class RunFolder:
             check_tables(self.path, self.environment(), self.name)
             check_scores(self.environment(), self.name, self._scores_sha256)
         else:
-            check_parts(self.parts, plan, self._scores_sha256)
+            check_parts(self.parts, plan, self.study, self._scores_sha256)
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Replace ``environment.json``."""
@@ -214,10 +218,22 @@ class RunFolder:
             tables: its rows, by name.
             seconds: that it took, by stage.
             scores: all of its scores, where they are kept; they are on disk before the rest.
+
+        Raises:
+            InputError: another command has begun another study there.
         """
+        self._check_study(number)
         if scores is not None:
             self._write_scores(scores_file(number), scores)
-        write_part(self.parts, number, tables, seconds, scores)
+        write_part(self.parts, number, tables, seconds, self.study, scores)
+
+    def _check_study(self, number: int) -> None:
+        """A rank may outlive its command, and --overwrite the study."""
+        if identity_sha256(self._identity() or {}) != self.study:
+            raise InputError(
+                f"run_dir {self.name} holds another study by now, which another command has begun"
+                f" there; pack {number} isn't written"
+            )
 
     def _write_scores(self, name: str, content: bytes) -> None:
         write_whole(self.path / name, content)
@@ -269,10 +285,14 @@ class RunFolder:
         if not (self.path / ENVIRONMENT).is_file():
             return None
         try:
-            identity: dict[str, Any] = self.environment()["identity"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"run_dir {self.name}: its {ENVIRONMENT} is no run's ({error!r});"
-                " give another --run_dir"
-            ) from error
+            identity = self.environment()["identity"]
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise self._no_environment(repr(error)) from error
+        if not isinstance(identity, dict):
+            raise self._no_environment(f"identity: {identity!r:.60}")
         return identity
+
+    def _no_environment(self, why: str) -> InputError:
+        return InputError(
+            f"run_dir {self.name}: its {ENVIRONMENT} is no run's ({why}); give another --run_dir"
+        )

@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kn_lightning.census import RECORD
@@ -87,6 +88,28 @@ def _with_anothers_record(part: Path) -> None:
     (part / RECORD).write_text(json.dumps([1]))
 
 
+def _changed_record(part: Path, **changes: object) -> None:
+    record = json.loads((part / RECORD).read_text())
+    (part / RECORD).write_text(json.dumps({**record, **changes}))
+
+
+def _of_another_study(part: Path) -> None:
+    """As it is copied from the run of one that asks the same prompts."""
+    _changed_record(part, study="ab" * 32)
+
+
+def _without_seconds(part: Path) -> None:
+    _changed_record(part, seconds=None)
+
+
+def _with_words_for_seconds(part: Path) -> None:
+    _changed_record(part, seconds={"total": "long"})
+
+
+def _nested_without_end(part: Path) -> None:
+    (part / RECORD).write_text("[" * 100_000)
+
+
 def _copied_from_another(part: Path) -> None:
     shutil.rmtree(part)
     shutil.copytree(part.with_name("000001"), part)
@@ -102,6 +125,10 @@ def _copied_from_another(part: Path) -> None:
         (_without_record, "torn"),
         (_with_half_a_record, "torn"),
         (_with_anothers_record, "torn"),
+        (_of_another_study, "is of another study"),
+        (_without_seconds, "torn"),
+        (_with_words_for_seconds, "torn: seconds of its pack.json"),
+        (_nested_without_end, "torn"),
         (_copied_from_another, "holds other prompts"),
     ],
 )
@@ -207,6 +234,30 @@ def test_rows_without_their_prompt_or_concept_are_orphans(
 def test_part_that_another_rank_has_written_meanwhile_is_kept(folder: RunFolder) -> None:
     write(folder, 1, PLAN[1], "puppy/0", "puppy")
     folder.check(PLAN)
+
+
+def test_rank_that_outlived_its_study_writes_nothing_into_the_next(folder: RunFolder) -> None:
+    folder.release()
+    other = RunFolder(folder.path)
+    other.open({}, {}, SKIPPED_TABLE.empty_table(), {"model.rule": "linspace"}, overwrite=True)
+    with pytest.raises(InputError, match=r"holds another study by now, .* pack 0 isn't written"):
+        write(folder, 0, PLAN[0], "kitten/1", "kitten", b"scores")
+    assert other.finished_packs() == frozenset()
+    assert not (folder.path / "scores").exists()
+
+
+def test_part_of_the_study_before_that_came_in_nevertheless_is_replaced(folder: RunFolder) -> None:
+    folder.release()
+    other = RunFolder(folder.path)
+    other.open({}, {}, SKIPPED_TABLE.empty_table(), {"model.rule": "linspace"}, overwrite=True)
+    with mock.patch.object(folder, "_check_study"):  # it was asked just before
+        write(folder, 0, PLAN[0], "kitten/1", "kitten")
+    with pytest.raises(InputError, match="000000 is of another study; delete it"):
+        other.check(PLAN)
+    write(other, 0, PLAN[0], "kitten/0", "kitten")
+    other.check(PLAN)
+    (row,) = pq.read_table(other.parts / "000000" / "coarse.parquet").to_pylist()
+    assert row["prompt_id"] == "kitten/0"
 
 
 def test_what_killed_ranks_left_is_removed_on_opening(folder: RunFolder) -> None:

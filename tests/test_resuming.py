@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pkgutil
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -11,6 +13,7 @@ from unittest import mock
 import pytest
 from callbacks.commands import analyze, command, no_report, table
 
+from kn_lightning.encoders.loading import EMBEDDED_FOLDER
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import TABLES
@@ -109,3 +112,60 @@ def test_changed_data_under_the_same_path_are_another_study(tmp_path: Path) -> N
     done = command("analyze.py", *flags, "--run_dir", run)
     assert done.code == 2
     assert "data.sha256" in done.err
+
+
+def _stopped(run: Path, *flags: object) -> None:
+    """A study with its first pack on disk."""
+    with no_report():
+        done = command("analyze.py", *flags, "--run_dir", run, "--trainer.limit_predict_batches", 1)
+    assert (done.code, len(RunFolder(run).finished_packs())) == (2, 1)
+
+
+def _with_other_heads(encoder: Path) -> None:
+    """Its weights stay, and what they give doesn't."""
+    config = json.loads((encoder / "config.json").read_text())
+    config["num_attention_heads"] //= 2
+    (encoder / "config.json").write_text(json.dumps(config))
+
+
+def _with_other_tokens(encoder: Path) -> None:
+    tokenizer = json.loads((encoder / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["the"], vocabulary["a"] = vocabulary["a"], vocabulary["the"]
+    (encoder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [(_with_other_heads, "encoder.config_sha256"), (_with_other_tokens, "encoder.tokens_sha256")],
+)
+def test_encoder_that_was_changed_in_its_folder_is_another_study(
+    tmp_path: Path, change: Callable[[Path], None], key: str
+) -> None:
+    encoder = tmp_path / "encoder"
+    shutil.copytree(EMBEDDED_FOLDER, encoder)
+    flags = (*STUDY, "--model.encoder", encoder)
+    _stopped(tmp_path / "run", *flags)
+    change(encoder)
+    done = command("analyze.py", *flags, "--run_dir", tmp_path / "run")
+    assert done.code == 2
+    assert f"holds another study; it differs in {key} (" in done.err
+
+
+def test_changed_unrelated_prompts_are_another_study(tmp_path: Path) -> None:
+    """Though they lie behind the groups that are studied."""
+    data = tmp_path / "own.jsonl"
+    lines = [
+        {"concept": "kitten", "prompts": ["a [MASK] is a young cat."]},
+        {"concept": "puppy", "prompts": ["a [MASK] is a young dog."]},
+        {"concept": "london", "prompts": ["[MASK] is a city."]},
+    ]
+    flags = ("--data", "JsonlPrompts", "--data.path", data, "--data.max_groups", 2)
+    flags += ("--data.pack_tokens", 1)
+    data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _stopped(tmp_path / "run", *flags)
+    lines[2]["prompts"] = ["[MASK] is a large city."]
+    data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = command("analyze.py", *flags, "--run_dir", tmp_path / "run")
+    assert done.code == 2
+    assert "holds another study; it differs in encoder.tokens_sha256 (" in done.err

@@ -116,6 +116,21 @@ def _has_a_torn_environment(path: Path) -> None:
     (path / "environment.json").write_text('{"identity": {"model.ru')
 
 
+def _has_a_number_for_an_identity(path: Path) -> None:
+    path.mkdir()
+    (path / "environment.json").write_text('{"identity": 5}')
+
+
+def _has_no_identity(path: Path) -> None:
+    path.mkdir()
+    (path / "environment.json").write_text('{"identity": null}')
+
+
+def _has_an_endless_environment(path: Path) -> None:
+    path.mkdir()
+    (path / "environment.json").write_text("[" * 100_000)
+
+
 def _has_a_list_for_an_environment(path: Path) -> None:
     path.mkdir()
     (path / "environment.json").write_text("[1, 2]")
@@ -128,6 +143,9 @@ def _has_a_list_for_an_environment(path: Path) -> None:
         _holds_a_folder,
         _is_a_file,
         _has_anothers_environment,
+        _has_a_number_for_an_identity,
+        _has_no_identity,
+        _has_an_endless_environment,
         _has_a_torn_environment,
         _has_a_list_for_an_environment,
     ],

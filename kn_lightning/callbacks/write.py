@@ -25,8 +25,8 @@ from kn_lightning.schema import SKIPPED_TABLE
 from kn_lightning.stopping import StopSignals
 from kn_lightning.tables import outcome_tables
 
-_Start = tuple[frozenset[int], str | None]
-"""What rank 0 tells the others: which packs are finished, and the folder of claims, if any."""
+_Start = tuple[frozenset[int], str, str | None]
+"""What rank 0 tells the others: packs that are finished, the study, and the folder of claims."""
 
 
 class WriteCallback(Callback):
@@ -68,7 +68,7 @@ class WriteCallback(Callback):
         if isinstance(start, InputError):
             raise start if trainer.is_global_zero else SystemExit(2)  # said once
         assert start is not None
-        data.finished, claims = start
+        data.finished, self.folder.study, claims = start
         if claims is not None:
             data.take = self._claims(claims).take
         data.on_disk = self.folder.finished_packs
@@ -93,7 +93,8 @@ class WriteCallback(Callback):
         whole = self.folder.is_complete
         finished = frozenset(range(len(packs))) if whole else self.folder.finished_packs()
         claimed = self.folder.has_claims and trainer.world_size > 1
-        return finished, begin_claims(self.folder.path) if claimed else None
+        claims = begin_claims(self.folder.path) if claimed else None
+        return finished, self.folder.study, claims
 
     def _claims(self, name: str) -> PackClaims:
         """Those that rank 0 has begun, which this rank must see."""

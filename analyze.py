@@ -109,11 +109,13 @@ def formation() -> None:
     with loading():
         from kn_lightning.checkpoints import write_checkpoints
         from kn_lightning.report import WRITTEN, write_report
+        from kn_lightning.tracking import AGAIN, track_formation
 
-    record = write_checkpoints(sys.argv[2:])
+    record, loggers = write_checkpoints(sys.argv[2:])
     write_report(record.path)
     record.publish(*WRITTEN)
     sys.stdout.write(f"results: {record.name}\nreport:  {record.name}/report.html\n")
+    track_formation(loggers, record, AGAIN)
 
 
 def synonyms() -> None:

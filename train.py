@@ -32,7 +32,7 @@ def train() -> None:
             record = cli.config_init.formation.record
             write_report(record.path)
             record.publish(*WRITTEN)
-            track_formation(cli.trainer.loggers, record.path)
+            track_formation(cli.trainer.loggers, record)
             sys.stdout.write(f"report:  {record.name}/report.html\n")
 
 

@@ -6,13 +6,17 @@ A checkpoint is whatever ``--model.encoder`` takes; of the Hub also ``name@revis
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentParser
+from lightning.pytorch.loggers import Logger
 from transformers import AutoConfig
 
 from kn_lightning.attribution import row_budget
+from kn_lightning.config_files import read_configs
 from kn_lightning.core.registry import AttributionSettings
 from kn_lightning.data import sources as sources  # --data finds its classes by name
 from kn_lightning.data.encoding import SINGLE, takes_several
@@ -30,6 +34,7 @@ from kn_lightning.formation import (
     measured,
 )
 from kn_lightning.formation_record import FormationRecord
+from kn_lightning.formation_tracking import FormationTracking, loggers_of, shown
 from kn_lightning.parsing import parsed, subcommand
 from kn_lightning.schema import EncodedGroup
 
@@ -44,6 +49,7 @@ def formation_parser() -> ArgumentParser:
     parser = subcommand(
         "formation", "When probability rises and neurons appear, over checkpoints of one training."
     )
+    parser.add_argument("--config", action="config", help="YAML with flags; later ones win")
     parser.add_argument(
         "folder",
         help="the record and its report, or their address; the same study goes on there, with"
@@ -69,31 +75,42 @@ def formation_parser() -> ArgumentParser:
         "--model.answers", default=SINGLE, help="single, or multi: of several tokens"
     )
     parser.add_class_arguments(FormationSettings, "formation")
+    parser.add_argument(
+        "--trainer.logger",
+        type=Logger | Iterable[Logger] | bool | None,
+        default=False,
+        help="where the study is tracked: a class such as WandbLogger, several, or true for"
+        " Lightning's default; curves are over the training's steps",
+    )
     return parser
 
 
-def write_checkpoints(arguments: Sequence[str]) -> FormationRecord:
+def write_checkpoints(arguments: Sequence[str]) -> tuple[FormationRecord, list[Logger]]:
     """Measure what the arguments name, and go on where that was done before.
 
     Returns:
-        The record.
+        The record, and the loggers that have followed it.
 
     Raises:
         InputError: flags that make no sense, checkpoints that can't be compared, or a folder that
             holds another study.
     """
     parser = formation_parser()
-    given = parser.instantiate_classes(parsed(parser, arguments, {"data": PromptGroups}))
+    config = parsed(parser, arguments, {"data": PromptGroups}, read_configs(arguments))
+    given = parser.instantiate_classes(config)
     model = {key: value for key, value in vars(given.model).items() if key != "answers"}
+    record = FormationRecord(given.folder, "formation")
+    settings = shown(yaml.safe_load(parser.dump(config, skip_link_targets=False)), record)
     study = _Study(
-        FormationRecord(given.folder, "formation"),
+        FormationTracking(loggers_of(given.trainer.logger), record, settings),
+        record,
         given.data,
         given.formation,
         AttributionSettings(**model),
         takes_several(given.model.answers),
     )
     study.run(steps_of(given.encoders, given.steps))
-    return study.record
+    return record, study.tracking.loggers
 
 
 def steps_of(names: Sequence[str], given: Sequence[int] | None = None) -> list[Step]:
@@ -129,12 +146,14 @@ class _Study:
 
     def __init__(
         self,
+        tracking: FormationTracking,
         record: FormationRecord,
         data: PromptGroups,
         settings: FormationSettings,
         attribution: AttributionSettings,
         several: bool,
     ) -> None:
+        self.tracking = tracking
         self.record = record
         self.data = data
         self.settings = settings
@@ -156,10 +175,12 @@ class _Study:
             done = self._agreed(encoder, chosen, step, steps)
             if step.number in done:
                 continue
+            start = time.perf_counter()
             budget = row_budget(self.attribution, encoder)
-            self.record.add(
-                *measured(encoder, chosen, self.settings, self.attribution, budget, step)
-            )
+            tables = measured(encoder, chosen, self.settings, self.attribution, budget, step)
+            rows = self.record.add(*tables)
+            seconds = {"formation/seconds": time.perf_counter() - start}
+            self.tracking.log(rows[rows["step"] == step.number], tables[1], seconds)
 
     def _agreed(
         self, encoder: Encoder, groups: list[EncodedGroup], step: Step, steps: Sequence[Step]
@@ -176,8 +197,11 @@ class _Study:
                     f" {there[other[0].number] or 'a training'}, not of {other[0].checkpoint}; give"
                     " a new folder"
                 )
+            origin = made_with(encoder, "checkpoints")
+            self.tracking.open()
             if not there:
-                self.record.begin(own, made_with(encoder, "checkpoints"))
+                self.record.begin(own, origin)
+            self.tracking.begin(origin, encoder.structure.n_layers)
             self._identity = own
         differing = [key for key, value in self._identity.items() if own[key] != value]
         if differing:

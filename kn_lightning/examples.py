@@ -22,6 +22,8 @@ _LINES = {
     "analyze.py formation": (
         "python analyze.py formation over_time --encoders step0 step500 step1000",
         "python analyze.py formation over_time --encoders ORG/MODEL@step1k ORG/MODEL@step2k",
+        "python analyze.py formation over_time --encoders step0 step500 step1000"
+        " --config configs/logger/wandb.yaml",
     ),
     "analyze.py synonyms": (
         "python analyze.py synonyms runs/doses",

@@ -25,6 +25,7 @@ from kn_lightning.formation_tables import (
     read_tables,
 )
 from kn_lightning.remote_place import place_of
+from kn_lightning.run_folder import RUN_ID
 from kn_lightning.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class FormationRecord:
                 " that one away"
             )
         if self._remote is not None:
-            self._remote.fetch(*sorted(names & {RECORD, *(f"{name}.parquet" for name in TABLES)}))
+            wanted = {RECORD, RUN_ID, *(f"{name}.parquet" for name in TABLES)}
+            self._remote.fetch(*sorted(names & wanted))
         known = read_record(self.path)["identity"]
         differing = sorted(
             key for key in {*known, *identity} if known.get(key) != identity.get(key)

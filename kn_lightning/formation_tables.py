@@ -19,6 +19,8 @@ from kn_lightning.schema import SCHEMA_VERSION
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kn_lightning.neuron_sets import Places, Sets
+
 RECORD, CONCEPTS, NEURONS = "formation.json", "formation", "formation_neurons"
 
 _STRING, _INT, _FLOAT = pa.string(), pa.int32(), pa.float32()
@@ -50,8 +52,6 @@ TABLES: dict[str, pa.Schema] = {
     ),
 }
 """Columns of both tables; docs/columns.yaml says what they mean."""
-
-Sets = dict[tuple[int, str], set[tuple[int, int]]]
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -104,33 +104,43 @@ def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return concepts, neurons[whole].reset_index(drop=True)
 
 
-def neuron_sets(neurons: pd.DataFrame) -> Sets:
-    """The (layer, neuron) pairs of each (step, concept) that has any."""
-    found: Sets = {}
-    rows = neurons[["step", "concept", "layer", "neuron"]].itertuples(index=False)
-    for step, concept, layer, neuron in rows:
-        found.setdefault((step, concept), set()).add((layer, neuron))
-    return found
+def concept_sets(concepts: pd.DataFrame, neurons: pd.DataFrame) -> Sets:
+    """One row a row of ``concepts``: its neurons among those given, which may be of one layer."""
+    import pandas as pd
+
+    from kn_lightning.neuron_sets import row_sets
+
+    keys = ["step", "concept"]
+    rows = pd.MultiIndex.from_frame(concepts[keys])
+    return row_sets(rows.get_indexer(pd.MultiIndex.from_frame(neurons[keys])), neurons, len(rows))
+
+
+def rows_at(concepts: pd.DataFrame, steps: pd.Series | int) -> Places:
+    """Of each row of ``concepts`` the one of its concept at another step; -1 where none is."""
+    import pandas as pd
+
+    rows = pd.MultiIndex.from_frame(concepts[["step", "concept"]])
+    there = pd.MultiIndex.from_frame(concepts[["step", "concept"]].assign(step=steps))
+    places: Places = rows.get_indexer(there)
+    return places
 
 
 def compared(concepts: pd.DataFrame, neurons: pd.DataFrame) -> pd.DataFrame:
-    """With the Jaccard index of a concept's neurons with those one step before, and at the last."""
-    sets = neuron_sets(neurons)
+    """With the Jaccard index of a concept's neurons with those one step before, and at the last.
+
+    Two empty sets have none (NaN, in the file no value).
+    """
+    import numpy as np
+
+    from kn_lightning.neuron_sets import jaccard
+
+    sets = concept_sets(concepts, neurons)
     steps = sorted(concepts["step"].unique().tolist())
-    previous: dict[int, int | None] = dict(zip(steps, [None, *steps[:-1]], strict=True))
-    found: dict[str, list[float]] = {
-        "jaccard_with_previous": [],
-        "jaccard_with_last": [],
-    }
-    for step, concept in concepts[["step", "concept"]].itertuples(index=False):
-        own = sets.get((step, concept), set())
-        for name, other in zip(found, (previous[step], steps[-1]), strict=True):
-            there = None if other is None else sets.get((other, concept), set())
-            found[name].append(float("nan") if there is None else jaccard(own, there))
+    before = concepts["step"].map(dict(zip(steps, [-1, *steps[:-1]], strict=True)))
+    others = {"jaccard_with_previous": before, "jaccard_with_last": steps[-1]}
+    rows = np.arange(len(concepts))
+    found = {}
+    for name, other in others.items():
+        places = rows_at(concepts, other)
+        found[name] = np.where(places < 0, np.nan, jaccard(sets, rows, places))
     return concepts.assign(**found)
-
-
-def jaccard(one: set[tuple[int, int]], other: set[tuple[int, int]]) -> float:
-    """|A ∩ B| / |A ∪ B|; two empty sets have none (NaN, in the file no value)."""
-    both = one | other
-    return len(one & other) / len(both) if both else float("nan")

@@ -48,7 +48,10 @@ def no_command(word: str) -> InputError:
 
 
 def parsed(
-    parser: ArgumentParser, arguments: Sequence[str], bases: Mapping[str, type] | None = None
+    parser: ArgumentParser,
+    arguments: Sequence[str],
+    bases: Mapping[str, type] | None = None,
+    configs: Configs | None = None,
 ) -> Namespace:
     """The arguments of a command.
 
@@ -56,11 +59,12 @@ def parsed(
         parser: its own.
         arguments: without the command's name.
         bases: for each flag that takes a class, what that is a subclass of.
+        configs: the config files that they name, where the command takes any.
 
     Raises:
         InputError: an argument that the parser doesn't take.
     """
-    with refusing(parser, arguments, {}, bases or {}):
+    with refusing(parser, arguments, configs or {}, bases or {}):
         return parser.parse_args(list(arguments))
 
 

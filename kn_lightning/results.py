@@ -22,7 +22,7 @@ class Results:
         name: of the table.
         table: ``concepts``, one row a concept: concept, pos, prompts, probability (mean), neurons,
             and its relative change by edit and kind, such as ``suppress own``; or ``formation``,
-            one row a step and part of speech.
+            one row a step and part of speech or layer (``layer_0``, …).
         values: what is drawn as histograms, by name.
         figures: PNG files by name.
     """
@@ -66,10 +66,14 @@ def read_formation(folder: Path) -> Results:
     import pandas as pd
 
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    parts = dict(summary["curves"])
+    for layer in summary["by_layer"]:
+        curves = {name: value for name, value in layer.items() if isinstance(value, list)}
+        parts[f"layer_{layer['layer']}"] = curves
     rows = [
         {"step": step, "concepts": part}
         | {name: points[place]["mean"] for name, points in curves.items()}
-        for part, curves in summary["curves"].items()
+        for part, curves in parts.items()
         for place, step in enumerate(summary["steps"])
     ]
     found = {name: summary[name] for name in ("timing", "order", "order_by_share")}

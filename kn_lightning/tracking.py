@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,12 @@ from lightning.pytorch.utilities import rank_zero_warn
 from kn_lightning.environment import shareable
 from kn_lightning.results import Results, read_formation, read_results
 from kn_lightning.run_folder import RUN_ID
+from kn_lightning.wandb_run import leave_wandb
 
 if TYPE_CHECKING:
     import wandb
+
+    from kn_lightning.formation_record import FormationRecord
 
 _NOT_SHARED = {"config.yaml", RUN_ID, "parts", "scores"}
 """Entries of a run folder that are no part of its artifact as they are."""
@@ -42,10 +44,10 @@ def track_results(loggers: Iterable[Logger], run_dir: Path, artifact: bool = Tru
     """
     loggers = list(loggers)
     if loggers:
-        _tell(loggers, read_results(run_dir), AGAIN, artifact)
+        _tell(loggers, read_results(run_dir), str(run_dir), AGAIN, artifact)
 
 
-def track_formation(loggers: Iterable[Logger], folder: Path) -> None:
+def track_formation(loggers: Iterable[Logger], record: FormationRecord, remedy: str = "") -> None:
     """Log what is known of a formation study at its end alone, and end the W&B run.
 
     The likeness of neurons to the last ones is known then; means over concepts went to the loggers
@@ -53,19 +55,20 @@ def track_formation(loggers: Iterable[Logger], folder: Path) -> None:
 
     Args:
         loggers: the trainer's; without any, nothing is read.
-        folder: of the study, with its report.
+        record: of the study, with its report.
+        remedy: how a logger that fails gets them after all.
     """
     loggers = list(loggers)
     if loggers:
-        _tell(loggers, read_formation(folder), "", artifact=False)
+        _tell(loggers, read_formation(record.path), record.name, remedy, artifact=False)
 
 
-def _tell(loggers: list[Logger], results: Results, remedy: str, artifact: bool) -> None:
+def _tell(loggers: list[Logger], results: Results, name: str, remedy: str, artifact: bool) -> None:
     def track(logger: Logger) -> None:
         _track(logger, results, artifact)
         logger.save()
 
-    answering(loggers, track, str(results.folder), remedy)
+    answering(loggers, track, name, remedy)
 
 
 def answering(
@@ -97,16 +100,8 @@ def answering(
                 f" results are in {results}{remedy}"
             )
             if isinstance(logger, WandbLogger):
-                _leave_wandb()
+                leave_wandb()
     return kept
-
-
-def _leave_wandb() -> None:
-    """Else the process would, at its end, once more talk to a W&B that doesn't answer."""
-    import wandb
-
-    with suppress(Exception, SystemExit):
-        wandb.teardown()
 
 
 def shared_settings(config: dict[str, Any]) -> dict[str, Any]:

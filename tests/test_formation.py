@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -22,7 +23,7 @@ from kn_lightning.encoders.loading import located
 from kn_lightning.errors import InputError
 from kn_lightning.formation import FormationSettings
 from kn_lightning.formation_record import FormationRecord
-from kn_lightning.formation_tables import jaccard, read_tables
+from kn_lightning.formation_tables import compared, read_tables
 from kn_lightning.schema import EncodedGroup
 
 STEPS = [0, 10, 20, 1000]
@@ -207,9 +208,27 @@ def test_followed_groups_are_spread_evenly_over_the_data() -> None:
 
 
 def test_jaccard_of_pencil_and_paper() -> None:
-    assert jaccard({(0, 1), (0, 2), (1, 1)}, {(0, 1), (2, 2)}) == 1 / 4
-    assert jaccard(set(), {(0, 1)}) == 0
-    assert math.isnan(jaccard(set(), set()))
+    steps = {
+        0: {"a": {(0, 1), (0, 2), (1, 1)}, "b": {(0, 1)}, "c": set()},
+        5: {"a": {(0, 2), (0, 1)}, "b": set(), "c": set()},
+        9: {"a": {(0, 1), (2, 2)}, "b": {(1, 0)}, "c": set()},
+    }
+    concepts = pd.DataFrame(
+        [{"step": step, "concept": name} for step, own in steps.items() for name in own]
+    )
+    neurons = pd.DataFrame(
+        [
+            {"step": step, "concept": name, "layer": layer, "neuron": neuron}
+            for step, own in steps.items()
+            for name, places in own.items()
+            for layer, neuron in places
+        ]
+    )
+    found = compared(concepts, neurons)
+    nan = math.nan
+    previous, last = found["jaccard_with_previous"], found["jaccard_with_last"]
+    np.testing.assert_array_equal(previous, [nan, nan, nan, 2 / 3, 0, nan, 1 / 3, 0, nan])
+    np.testing.assert_array_equal(last, [1 / 4, 0, nan, 1 / 3, 0, nan, 1, 1, nan])
 
 
 def test_step_that_was_not_finished_is_not_read(folder: Path, tmp_path: Path) -> None:

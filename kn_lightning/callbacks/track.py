@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from kn_lightning.census import DIGESTS
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
-from kn_lightning.run_folder import RUN_ID, RunFolder
+from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import INTEGRATED_GRADIENTS
 from kn_lightning.tracking import answering, shared_settings
-
-_WANDB = {
-    "WANDB_X_DISABLE_META": "true",  # interpreter, arguments, host, user, hardware
-    "WANDB_HOST": "",
-    "WANDB_PROGRAM": "analyze.py",
-    "WANDB_DISABLE_GIT": "true",
-    "WANDB_SAVE_CODE": "false",
-    "WANDB_CONSOLE": "off",  # the output names the run folder
-    "WANDB_DATA_DIR": "wandb",  # copies on their way to the server, by default in the user's home
-    "WANDB_QUIET": "true",
-    "WANDB_RESUME": "allow",
-}
-"""W&B's settings unless the user's environment or flags say otherwise: no machine, no paths.
-
-As variables, since Lightning hands W&B's ``settings`` on whole, with defaults that then win over
-the user's environment.
-"""
+from kn_lightning.wandb_run import note_runs, open_runs
 
 
 class TrackCallback(Callback):
@@ -64,9 +46,7 @@ class TrackCallback(Callback):
         """
         self.folder = folder
         self.config = config
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                _open(logger, None if fresh else folder.path / RUN_ID)
+        open_runs(trainer.loggers, folder, fresh)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Logs settings and environment, once the run folder is open."""
@@ -82,10 +62,7 @@ class TrackCallback(Callback):
             "environment": environment,
         }
         self._tell(trainer, lambda logger: logger.log_hyperparams(settings))
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
-                (self.folder.path / RUN_ID).write_text(logger.experiment.id, encoding="utf-8")
-                self.folder.publish(RUN_ID)
+        note_runs(trainer.loggers, self.folder)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Counts what was done before."""
@@ -140,23 +117,6 @@ class TrackCallback(Callback):
     def _tell(self, trainer: Trainer, what: Callable[[Logger], None]) -> None:
         """Tell all loggers; the trainer forgets one that is lost."""
         trainer.loggers = answering(trainer.loggers, what, self.folder.name)
-
-
-def _open(logger: WandbLogger, known: Path | None) -> None:
-    """Start a W&B run, or go on with the one that the file names, telling W&B little."""
-    import wandb
-
-    run = {}
-    if known is not None and known.is_file():
-        run["WANDB_RUN_ID"] = known.read_text(encoding="utf-8")
-    for name, value in {**_WANDB, **run}.items():
-        os.environ.setdefault(name, value)
-    try:
-        _ = logger.experiment
-    except wandb.Error as error:
-        raise InputError(
-            f"trainer.logger: W&B: {error} (--trainer.logger.offline true needs no account)"
-        ) from error
 
 
 class Window:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kn_lightning.neuron_sets import Sets, incidence, jaccard, ratio, row_sets
 from kn_lightning.report.effects import quantile
 from kn_lightning.report.rankings import concept_pos
-from kn_lightning.report.sets import Sets, coarse_sets, incidence, jaccard, ratio, row_sets
+from kn_lightning.report.sets import coarse_sets
 from kn_lightning.report.statistics import SEED, mean_interval
 from kn_lightning.report.tables import RunTables
 

@@ -8,16 +8,17 @@ Where they hold at the first measured step already, the true step is earlier (*l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import sparse
 
 from kn_lightning.errors import InputError
 from kn_lightning.formation_tables import read_record, read_tables
+from kn_lightning.report.formation_likeness import FOREIGN, LIKENESS, layer_likeness, likeness
 from kn_lightning.report.formation_timing import (
     FIRST,
     LASTING,
@@ -29,8 +30,7 @@ from kn_lightning.report.formation_timing import (
 )
 from kn_lightning.report.statistics import mean_interval
 
-CURVES = ("probability", "first", "n_neurons", "jaccard_with_previous", "jaccard_with_last")
-FOREIGN = "jaccard_with_last_of_others"
+CURVES = ("probability", "first", "n_neurons", "jaccard_with_previous", LIKENESS, FOREIGN)
 ALL = "all"
 
 Values = npt.NDArray[np.float64]
@@ -47,12 +47,12 @@ def formation_numbers(folder: Path) -> dict[str, Any]:
     if concepts["step"].nunique() < 2:
         raise InputError(f"{folder}: one step alone is measured; measure another")
     n_layers = record["identity"]["encoder.n_layers"]
+    concepts[FOREIGN] = likeness(concepts, neurons)[FOREIGN]
     held = held_shares(concepts, neurons, n_layers)
     parts = {ALL: concepts} | {
         str(part): own for part, own in concepts.groupby("pos", observed=True)
     }
     groups = {name: list(dict.fromkeys(own["concept"])) for name, own in parts.items()}
-    foreign = _foreign(concepts, neurons, n_layers, record["identity"]["encoder.n_neurons"])
     return {
         "schema_version": record["schema_version"],
         "run": folder.resolve().name,
@@ -61,8 +61,10 @@ def formation_numbers(folder: Path) -> dict[str, Any]:
         "n_without_last_neurons": len(groups[ALL]) - len(held.neurons),
         "steps": held.steps,
         "checkpoints": _checkpoints(concepts),
-        "curves": {name: _curves(own, foreign) for name, own in parts.items()},
-        "by_layer": _by_layer(held, neurons, groups[ALL], n_layers),
+        "curves": {
+            name: _curves(own, (*CURVES, FOREIGN), held.steps) for name, own in parts.items()
+        },
+        "by_layer": _by_layer(held, concepts, neurons, groups[ALL]),
         "timing": {
             name: {
                 kind: {
@@ -86,15 +88,16 @@ def _checkpoints(concepts: pd.DataFrame) -> list[str | None]:
     return [None if pd.isna(name) else str(name) for name in names]
 
 
-def _curves(concepts: pd.DataFrame, foreign: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+def _curves(
+    rows: pd.DataFrame, names: Sequence[str], steps: list[int]
+) -> dict[str, list[dict[str, Any]]]:
     """Means over concepts at each step, with their intervals."""
-    rows = concepts.merge(foreign, on=["step", "concept"], how="left")
     return {
         name: [
             {"step": step, **_mean(rows.loc[rows["step"] == step, name].dropna().to_numpy(float))}
-            for step in sorted(set(rows["step"].tolist()))
+            for step in steps
         ]
-        for name in (*CURVES, FOREIGN)
+        for name in names
     }
 
 
@@ -105,57 +108,27 @@ def _mean(values: Values) -> dict[str, Any]:
     return {"n": len(values), "mean": float(values.mean()), "interval": mean_interval(values)}
 
 
-def _foreign(
-    concepts: pd.DataFrame, neurons: pd.DataFrame, n_layers: int, n_neurons: int
-) -> pd.DataFrame:
-    """The mean Jaccard index of a concept's neurons with all others' at the last step.
-
-    What a concept's likeness to its own last neurons has to exceed to say something of it: some
-    neurons serve many concepts.
-    """
-    names = {name: row for row, name in enumerate(dict.fromkeys(concepts["concept"]))}
-    shape = (len(names), n_layers * n_neurons)
-
-    def matrix(step: int) -> sparse.csr_array:
-        own = neurons[neurons["step"] == step]
-        places = own["layer"].to_numpy() * n_neurons + own["neuron"].to_numpy()
-        rows = own["concept"].map(names).to_numpy(int)
-        return sparse.csr_array((np.ones(len(own)), (rows, places)), shape=shape)
-
-    steps = sorted(concepts["step"].unique().tolist())
-    last = matrix(steps[-1])
-    frames = []
-    for step in steps:
-        own = matrix(step)
-        shared = (own @ last.T).toarray()
-        both = own.sum(1)[:, None] + last.sum(1)[None, :] - shared
-        index = np.divide(shared, both, out=np.full_like(shared, np.nan), where=both > 0)
-        np.fill_diagonal(index, np.nan)
-        known = np.isfinite(index).sum(1)
-        mean = np.where(known > 0, np.nansum(index, 1) / np.maximum(known, 1), np.nan)
-        frames.append(pd.DataFrame({"step": step, "concept": list(names), FOREIGN: mean}))
-    return pd.concat(frames, ignore_index=True)
-
-
 def _by_layer(
-    held: Holds, neurons: pd.DataFrame, concepts: list[str], n_layers: int
+    held: Holds, concepts: pd.DataFrame, neurons: pd.DataFrame, names: list[str]
 ) -> list[dict[str, Any]]:
     """Of each layer: neurons a concept, and how much of its last ones is there, at each step."""
     counts = neurons.groupby(["layer", "step", "concept"]).size()
     found = []
-    for layer in range(n_layers):
+    for layer, own in enumerate(held.layers):
         sizes = counts[counts.index.get_level_values("layer") == layer]
-        own = held.layers[layer]
         found.append(
             {
                 "layer": layer,
                 "n_neurons": [
-                    {"step": step, **_mean(_sizes(sizes, step, concepts))} for step in held.steps
+                    {"step": step, **_mean(_sizes(sizes, step, names))} for step in held.steps
                 ],
                 "last_ones_present": [
                     {"step": step, **_mean(np.array([shares[place] for shares in own.values()]))}
                     for place, step in enumerate(held.steps)
                 ],
+                **_curves(
+                    layer_likeness(concepts, neurons, layer), (LIKENESS, FOREIGN), held.steps
+                ),
                 "timing": {
                     kind: timing(
                         {name: shares >= 0.5 for name, shares in own.items()},

@@ -10,7 +10,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from kn_lightning.report.canvas import LOOKS, OTHER_LOOK, PERCENT, Look, legend, sheet
-from kn_lightning.report.formation import ALL, FOREIGN
+from kn_lightning.report.formation import ALL
+from kn_lightning.report.formation_likeness import FOREIGN, LIKENESS
 from kn_lightning.report.formation_timing import FIRST
 from kn_lightning.report.statistics import MIN_N
 
@@ -35,12 +36,12 @@ def curves(title: str, numbers: Numbers) -> Figure:
     own, other = LOOKS["own"], LOOKS["random"]
     _curve(axes[0], found["probability"], own, "mean over concepts, with its 95 % interval")
     _curve(axes[1], found["n_neurons"], own)
-    _curve(axes[2], found["jaccard_with_last"], own)
+    _curve(axes[2], found[LIKENESS], own)
     _curve(axes[2], found[FOREIGN], other, "with other concepts' neurons at the last step")
     labels = (
         "probability",
         "knowledge neurons\nof a concept",
-        "Jaccard index with\nthose at the last step",
+        _LIKENESS,
     )
     timing = numbers["timing"][ALL][FIRST]
     for axis, label, what in zip(axes, labels, ("probability", "neurons", "neurons"), strict=True):
@@ -93,19 +94,22 @@ def layer_color(layer: int, n_layers: int) -> str:
 
 
 def by_layer(title: str, numbers: Numbers) -> Figure:
-    """Neurons of a concept in each layer, and how much of the last ones is there."""
-    figure, (above, below) = sheet(title, 6.0, rows=2)
+    """Neurons of a concept in each layer, how many of the last ones are there, and likeness."""
+    figure, (above, middle, below) = sheet(title, 8.2, rows=3)
     layers = numbers["by_layer"]
     for number, layer in enumerate(layers):
         look = Look(layer_color(number, len(layers)), "", _LINES[number % 4], "")
         there = layer["last_ones_present"]
         _curve(above, layer["n_neurons"], look, f"layer {layer['layer']} ({there[-1]['n']:,})")
         if there[-1]["n"] >= MIN_N:
-            _curve(below, there, look)
+            _curve(middle, there, look)
+            _curve(below, layer[LIKENESS], look)
     above.set_ylabel("knowledge neurons\nof a concept")
-    below.set_ylabel("of those at the last step\nare there")
-    below.yaxis.set_major_formatter(PERCENT)
-    below.set_ylim(0, 1.02)
+    middle.set_ylabel("of those at the last step\nare there")
+    middle.yaxis.set_major_formatter(PERCENT)
+    below.set_ylabel(_LIKENESS)
+    for axis in (middle, below):
+        axis.set_ylim(0, 1.02)
     above.set_ylim(bottom=0)
     below.set_xlabel(_STEP)
     legend(figure, columns=min(4, len(layers)))
@@ -121,7 +125,7 @@ def by_pos(title: str, numbers: Numbers) -> Figure:
         look = _PARTS.get(part, OTHER_LOOK)
         label = f"{part} ({found['probability'][0]['n']:,})"
         _curve(above, found["probability"], look, label)
-        _curve(below, found["jaccard_with_last"], look)
+        _curve(below, found[LIKENESS], look)
     above.set_ylabel("probability")
     below.set_ylabel(_LIKENESS)
     for axis in (above, below):

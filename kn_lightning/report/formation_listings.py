@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kn_lightning.report.formation import ALL, FOREIGN
+from kn_lightning.report.formation import ALL
+from kn_lightning.report.formation_likeness import FOREIGN, LIKENESS
 from kn_lightning.report.formation_timing import FIRST, LASTING
 from kn_lightning.report.formation_wording import mean_steps, median_step, signed_steps
 from kn_lightning.report.listing import Listing
@@ -27,7 +28,7 @@ _CURVES: dict[str, tuple[str, Callable[[float | None], str]]] = {
     "first": ("first places", share),
     "n_neurons": ("neurons", number),
     "jaccard_with_previous": ("J. step before", number),
-    "jaccard_with_last": ("J. last", number),
+    LIKENESS: ("J. last", number),
     FOREIGN: ("J. others'", number),
 }
 _MEANS = "Means over concepts; their intervals are in the figures and in summary.json."
@@ -69,13 +70,23 @@ def _curves(numbers: Numbers) -> list[Listing]:
             _MEANS,
         ),
         (
+            "Jaccard index with the neurons at the last step, by layer",
+            {_layer(layer): _means(layer[LIKENESS], number) for layer in layers},
+            f"{_MEANS} Of concepts that have neurons of that layer at the last step.",
+        ),
+        (
+            "Jaccard index with other concepts' neurons at the last step, by layer",
+            {_layer(layer): _means(layer[FOREIGN], number) for layer in layers},
+            f"{_MEANS} What that with a concept's own exceeds.",
+        ),
+        (
             "Probability, by part of speech",
             {part: _means(curves[part]["probability"], probability) for part in parts},
             _MEANS,
         ),
         (
             "Jaccard index with the neurons at the last step, by part of speech",
-            {part: _means(curves[part]["jaccard_with_last"], number) for part in parts},
+            {part: _means(curves[part][LIKENESS], number) for part in parts},
             _MEANS,
         ),
     ]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kn_lightning.formation_tables import neuron_sets
+from kn_lightning.formation_tables import concept_sets, rows_at
 from kn_lightning.report.statistics import (
     MIN_N,
     mean_interval,
@@ -53,7 +53,6 @@ class Holds:
 
 def held_shares(concepts: pd.DataFrame, neurons: pd.DataFrame, n_layers: int) -> Holds:
     """From the tables of a formation study."""
-    sets = neuron_sets(neurons)
     steps = [int(step) for step in sorted(concepts["step"].unique())]
     names = list(dict.fromkeys(concepts["concept"]))
     table = concepts.pivot(index="concept", columns="step", values="probability")
@@ -62,21 +61,21 @@ def held_shares(concepts: pd.DataFrame, neurons: pd.DataFrame, n_layers: int) ->
         share: {name: own > share * own[-1] for name, own in values.items()} for share in SHARES
     }
 
-    def shares(name: str, last: set[tuple[int, int]]) -> Shares:
-        there = [len(last & sets.get((step, name), set())) for step in steps]
-        return np.array(there) / len(last)
+    last = rows_at(concepts, steps[-1])
 
-    found: dict[str, Flags] = {}
-    layers: list[dict[str, Shares]] = [{} for _ in range(n_layers)]
-    for name in names:
-        last = sets.get((steps[-1], name), set())
-        if last:
-            found[name] = shares(name, last) >= 0.5
-        for layer in range(n_layers):
-            own = {neuron for neuron in last if neuron[0] == layer}
-            if own:
-                layers[layer][name] = shares(name, own)
-    return Holds(steps, risen, found, layers)
+    def shares(own: pd.DataFrame) -> dict[str, Shares]:
+        """Of a concept's neurons among these at the last step: how many of them are there."""
+        sets = concept_sets(concepts, own)
+        sizes = np.diff(sets.indptr)[last]
+        known = sizes > 0
+        there = sets.multiply(sets[last]).sum(axis=1)[known] / sizes[known]
+        rows = concepts.loc[known, ["concept", "step"]].assign(there=there)
+        found = rows.pivot(index="concept", columns="step", values="there")
+        return {n: found.loc[n, steps].to_numpy(float) for n in names if n in found.index}
+
+    layers = [shares(neurons[neurons["layer"] == layer]) for layer in range(n_layers)]
+    half = {name: own >= HALF for name, own in shares(neurons).items()}
+    return Holds(steps, risen, half, layers)
 
 
 def place(holds: Flags, kind: str) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kn_lightning.report.caption import Caption
-from kn_lightning.report.formation import ALL, FOREIGN
+from kn_lightning.report.formation import ALL
+from kn_lightning.report.formation_likeness import FOREIGN, LIKENESS
 from kn_lightning.report.formation_timing import FIRST, HALF
 from kn_lightning.report.numerals import (
     count,
@@ -39,7 +40,7 @@ def findings(numbers: Numbers) -> list[str]:
         f" {median_step(timing['neurons'])}.",
         order_sentence(numbers["order_by_share"]),
         f"One measurement before the last, the Jaccard index of a concept's neurons with those at"
-        f" the last is {mean_value(before_last['jaccard_with_last'], number)}; with other concepts'"
+        f" the last is {mean_value(before_last[LIKENESS], number)}; with other concepts'"
         f" neurons at the last step it is {mean_value(before_last[FOREIGN], number)}.",
     ]
     return [sentence for sentence in sentences if sentence]
@@ -91,10 +92,12 @@ def captions(numbers: Numbers) -> dict[str, Caption]:
         ),
         "formation_by_layer": Caption(
             f"Knowledge neurons by layer: {n} concepts",
-            "Below: of a concept's neurons of that layer at the last step, the share that is there."
-            " In brackets: concepts that have any; of fewer than"
-            f" {MIN_N} nothing is shown below. Layers count from 0, the lowest is faintest.",
-            "Curves of the number of neurons and the share of last neurons by layer",
+            "In the middle: of a concept's neurons of that layer at the last step, the share that"
+            " is there; below: the Jaccard index with them, which falls with each other neuron,"
+            f" too. In brackets: concepts that have any; of fewer than {MIN_N} the upper curve"
+            " alone is shown. Layers count from 0, the lowest is faintest.",
+            "Curves of the number of neurons, the share of last neurons and the Jaccard index with"
+            " the last neurons by layer",
         ),
         "formation_by_pos": Caption(
             "Probability and neurons: by part of speech",

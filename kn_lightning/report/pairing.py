@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kn_lightning.report.sets import Places, Values
+from kn_lightning.neuron_sets import Places, Values
 from kn_lightning.report.statistics import SEED, Interval, ratio_interval
 
 DRAWS = 9_999

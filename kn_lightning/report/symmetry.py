@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from kn_lightning.errors import InputError
+from kn_lightning.neuron_sets import Places, Sets, Values, jaccard_matrix, row_sets
 from kn_lightning.report.pairing import Pairing, Pairs, pairing
-from kn_lightning.report.sets import Places, Sets, Values, coarse_rows, jaccard_matrix, row_sets
+from kn_lightning.report.sets import coarse_rows
 from kn_lightning.report.tables import RunTables
 from kn_lightning.schema import INTEGRATED_GRADIENTS, MASK
 

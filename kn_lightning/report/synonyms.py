@@ -13,17 +13,17 @@ import numpy as np
 import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
-from kn_lightning.report.pairing import Pairing, Pairs, Similarity, pairing
-from kn_lightning.report.rankings import concept_pos
-from kn_lightning.report.sets import (
+from kn_lightning.neuron_sets import (
     Places,
     Sets,
     Values,
-    coarse_sets,
     incidence,
     jaccard_matrix,
     row_sets,
 )
+from kn_lightning.report.pairing import Pairing, Pairs, Similarity, pairing
+from kn_lightning.report.rankings import concept_pos
+from kn_lightning.report.sets import coarse_sets
 from kn_lightning.report.tables import RunTables
 
 # Prompts that are compared with all others at once: bounds the memory.

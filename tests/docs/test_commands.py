@@ -56,6 +56,9 @@ RUN = {
     "python train.py --formation.every 50 --formation.folder formation": FOLLOWED,
     "python analyze.py formation FOLDER --encoders step0 step500 step1000": "--formation.max_groups"
     " 2 --model.rule gauss_legendre --model.nodes 3",
+    "python analyze.py formation TRACKED --encoders step0 step500 --config"
+    " configs/logger/wandb.yaml --trainer.logger.offline true": "--formation.max_groups 2"
+    " --model.rule gauss_legendre --model.nodes 3",
     "python analyze.py report FOLDER": "",
     "python analyze.py --trainer.accelerator cpu --trainer.devices 2 --trainer.strategy ddp": FEW,
 }

@@ -117,7 +117,7 @@ def test_chunks_of_pairs_change_nothing(
     tables["coarse"] = coarse_rows(random_sets(names))
     frames = run_tables(make_run(tables, environment))
     before = consistency.consistency(frames)
-    monkeypatch.setattr("kn_lightning.report.sets._CHUNK", 10)
+    monkeypatch.setattr("kn_lightning.neuron_sets._CHUNK", 10)
     assert consistency.consistency(frames) == before
 
 

@@ -15,6 +15,7 @@ from kn_lightning.errors import InputError
 from kn_lightning.formation_record import FormationRecord
 from kn_lightning.report import write_report
 from kn_lightning.report.formation_figures import layer_color
+from kn_lightning.report.formation_likeness import layer_likeness
 from kn_lightning.report.formation_timing import FIRST, LASTING, place
 from kn_lightning.report.formation_wording import order_sentence
 from kn_lightning.report.numerals import GAP
@@ -166,6 +167,35 @@ def test_layers_have_their_own_curves(numbers: dict[str, Any]) -> None:
     assert middle["timing"]["first"]["median"] == 400
 
 
+def test_layers_have_the_likeness_to_their_last_neurons(numbers: dict[str, Any]) -> None:
+    lowest, middle, highest = numbers["by_layer"]
+    assert means(lowest["jaccard_with_last"]) == [0, 0.5, 0.5, 1]
+    assert means(middle["jaccard_with_last"]) == [0, 0, 0, 1]
+    assert [point["n"] for point in highest["jaccard_with_last"]] == [N] * 4
+    # All have (0, 1) at the last step, and each a neuron of its own in layer 1.
+    assert means(lowest["jaccard_with_last_of_others"]) == [0, 0.5, 0.5, 1]
+    assert means(middle["jaccard_with_last_of_others"]) == [0, 0, 0, 0]
+
+
+def test_likeness_by_layer_is_of_concepts_with_last_neurons_there() -> None:
+    concepts = pd.DataFrame({"step": [0, 0, 0, 9, 9, 9], "concept": [*"abc"] * 2})
+    # a: one of two in common, and one more; b: none at the last; c: one that a has, too.
+    places = [(0, "a", 1), (0, "a", 2), (0, "b", 1), (9, "a", 1), (9, "a", 3), (9, "c", 3)]
+    rows = [(step, name, layer, n) for step, name, n in places for layer in (0, 1)]
+    rows += [(0, "a", 0, 4), (9, "b", 1, 1)]
+    neurons = pd.DataFrame(rows, columns=["step", "concept", "layer", "neuron"])
+    found = layer_likeness(concepts, neurons, 0)
+    assert found["concept"].tolist() == ["a", "c"] * 2
+    # {1, 2, 4} and {1, 3}; nothing and {3}; the last with themselves.
+    assert found["jaccard_with_last"].tolist() == [1 / 4, 0, 1, 1]
+    # a's with c's and b's, of which b's are none; c's, none at first, with a's alone.
+    np.testing.assert_array_equal(found["jaccard_with_last_of_others"], [0, 0, 1 / 4, 1 / 4])
+    other = layer_likeness(concepts, neurons, 1)
+    assert other["concept"].tolist() == [*"abc"] * 2
+    assert other["jaccard_with_last"].tolist() == [1 / 3, 1, 0, 1, 1, 1]
+    assert layer_likeness(concepts, neurons, 2).empty
+
+
 @pytest.mark.parametrize(
     ("holds", "first", "lasting"),
     [("0011", 2, 2), ("0101", 1, 3), ("1111", 0, 0), ("1101", 0, 3), ("0001", 3, 3)],
@@ -203,6 +233,12 @@ def test_report_lists_its_curves_by_step_layer_and_part_of_speech(folder: Path) 
     assert ["300", f"100.0{GAP}%", f"50.0{GAP}%"] in rows  # all have risen, even ones have neurons
     # Of layer 0 all have (0, 1) at the last step and even ones before, of layer 1 none.
     assert ["100", f"50.0{GAP}%", f"0.0{GAP}%", f"50.0{GAP}%"] in rows
+    layers = [n for n, row in enumerate(rows) if row == ["step", "layer 0", "layer 1", "layer 2"]]
+    # Numbers, what is present, and likeness to a concept's own and to others' last neurons.
+    assert [rows[n + 3] for n in layers[2:]] == [
+        ["100", "0.50", "0.00", "0.50"],
+        ["100", "0.50", "0.00", "0.50"],
+    ]
     start = rows.index(["step", "noun", "verb"])
     assert rows[start + 2] == ["0", "0.100", "0.567"]
 

@@ -7,8 +7,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from kn_lightning.neuron_sets import Places, Values
 from kn_lightning.report.pairing import DRAWS, Pairing, Pairs, pairing
-from kn_lightning.report.sets import Places, Values
 from kn_lightning.report.statistics import mean_interval
 
 

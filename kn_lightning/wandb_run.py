@@ -1,0 +1,83 @@
+"""The W&B run of a study: begun or gone on with, telling W&B little, and left when it is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+
+from kn_lightning.errors import InputError
+from kn_lightning.run_folder import RUN_ID
+
+_WANDB = {
+    "WANDB_X_DISABLE_META": "true",  # interpreter, arguments, host, user, hardware
+    "WANDB_HOST": "",
+    "WANDB_PROGRAM": "analyze.py",
+    "WANDB_DISABLE_GIT": "true",
+    "WANDB_SAVE_CODE": "false",
+    "WANDB_CONSOLE": "off",  # the output names the run folder
+    "WANDB_DATA_DIR": "wandb",  # copies on their way to the server, by default in the user's home
+    "WANDB_QUIET": "true",
+    "WANDB_RESUME": "allow",
+}
+"""W&B's settings unless the user's environment or flags say otherwise: no machine, no paths.
+
+As variables, since Lightning hands W&B's ``settings`` on whole, with defaults that then win over
+the user's environment.
+"""
+
+
+class StudyFolder(Protocol):
+    """Where a study's results lie: a run folder, or that of a formation study."""
+
+    path: Path
+
+    def publish(self, *names: str) -> None:
+        """Bring files to where the folder lies."""
+
+
+def open_runs(loggers: Iterable[Logger], folder: StudyFolder, fresh: bool = False) -> None:
+    """Start a W&B run, or go on with the one that the folder names, unless ``fresh``.
+
+    Raises:
+        InputError: W&B can't be reached, or doesn't know the user.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            _open(logger, None if fresh else folder.path / RUN_ID)
+
+
+def _open(logger: WandbLogger, known: Path | None) -> None:
+    import wandb
+
+    run = {}
+    if known is not None and known.is_file():
+        run["WANDB_RUN_ID"] = known.read_text(encoding="utf-8")
+    for name, value in {**_WANDB, **run}.items():
+        os.environ.setdefault(name, value)
+    try:
+        _ = logger.experiment
+    except wandb.Error as error:
+        raise InputError(
+            f"trainer.logger: W&B: {error} (--trainer.logger.offline true needs no account)"
+        ) from error
+
+
+def note_runs(loggers: Iterable[Logger], folder: StudyFolder) -> None:
+    """Write into the folder which W&B run to go on with."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
+            (folder.path / RUN_ID).write_text(logger.experiment.id, encoding="utf-8")
+            folder.publish(RUN_ID)
+
+
+def leave_wandb() -> None:
+    """Else the process would, at its end, once more talk to a W&B that doesn't answer."""
+    import wandb
+
+    with suppress(Exception, SystemExit):
+        wandb.teardown()

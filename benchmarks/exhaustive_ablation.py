@@ -29,7 +29,7 @@ from kn_lightning.core.registry import ABLATION, AttributionSettings
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder
 from kn_lightning.report.statistics import median_interval
-from kn_lightning.schema import EncodedPrompt
+from kn_lightning.schema import EncodedPrompt, PromptGroup
 
 THRESHOLD = 0.2
 """Of coarse neurons, as a study has it."""
@@ -44,10 +44,12 @@ MEASURES = {
 Values = npt.NDArray[np.float64]
 
 
-def one_of_each(encoder: Encoder, path: Path | None, n_concepts: int) -> list[EncodedPrompt]:
+def one_of_each(
+    encoder: Encoder, groups: Sequence[PromptGroup], n_concepts: int
+) -> list[EncodedPrompt]:
     """A prompt of each concept, of so many concepts evenly spread; wordings take turns."""
-    groups = encoded_groups(encoder, prompt_groups(path))
-    prompts = [one.prompts[turn % len(one.prompts)] for turn, one in enumerate(groups)]
+    encoded = encoded_groups(encoder, groups)
+    prompts = [one.prompts[turn % len(one.prompts)] for turn, one in enumerate(encoded)]
     return evenly(prompts, n_concepts)
 
 
@@ -118,12 +120,14 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--encoder", default="embedded")
     parser.add_argument("--prompts", type=Path, help="LAMA's form or JSONL; the testbed's unless")
-    parser.add_argument("--concepts", type=int, default=400, help="so many, evenly spread")
+    parser.add_argument("--max_groups", type=int, help="the first so many concepts of the prompts")
+    parser.add_argument("--concepts", type=int, default=400, help="of these so many, evenly spread")
     parser.add_argument("--cell", help="name of the result; default: the encoder's")
     options = parser.parse_args()
     encoder = load_encoder(options.encoder)
     count = 3 if options.quick else options.concepts
-    own, exact, candidates = scored(encoder, one_of_each(encoder, options.prompts, count))
+    groups = prompt_groups(options.prompts)[: options.max_groups]
+    own, exact, candidates = scored(encoder, one_of_each(encoder, groups, count))
     # Only batches differ between the two ways of the same effects.
     difference = (exact - candidates.scores)[candidates.candidates].abs().max()
     every, few = measured(own, exact, candidates)

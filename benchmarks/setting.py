@@ -27,7 +27,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from kn_lightning.data.encoding import encode_group
 from kn_lightning.data.facts import embedded_groups
-from kn_lightning.data.jsonl import read_jsonl
+from kn_lightning.data.jsonl import json_objects, read_jsonl
+from kn_lightning.data.sources import JsonlPrompts, LamaPrompts
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder
 from kn_lightning.files import write_whole
@@ -112,6 +113,17 @@ def random_prompts(encoder: Encoder, n_prompts: int, n_tokens: int) -> list[Enco
     n_groups = -(-n_prompts // PROMPTS_OF_A_CONCEPT)
     groups = random_groups(random_words(encoder.model.config.vocab_size), n_groups, n_tokens)
     return encoded_prompts(encoder, groups, n_prompts)
+
+
+def prompt_groups(path: Path | None) -> list[PromptGroup]:
+    """Of a file in LAMA's form, its subjects masked, or of groups; the testbed's without one."""
+    if path is None:
+        return embedded_groups()
+    with path.open("rb") as lines:
+        first, _ = next(json_objects(lines, path), ({}, ""))
+    source = JsonlPrompts if "concept" in first else LamaPrompts
+    groups, _, _ = source(path).selected()
+    return groups
 
 
 def trained_prompts(

@@ -39,8 +39,6 @@ STAGES = {
     "removing parts": ("kn_lightning.run_folder", "shutil.rmtree", -1),
 }
 """Where a process kills itself: a module, its function, and how many calls go well before."""
-FEW_GROUPS = 50
-"""Of the studies that are killed in a stage."""
 KILLING = """
 import importlib, os, runpy, signal, sys
 
@@ -145,9 +143,15 @@ def kill_one(process: subprocess.Popen[str]) -> float:
     return time.monotonic() - began
 
 
-def killed_at_random(studies: Studies, folder: Path, kills: int) -> dict[str, Any]:
-    """A row: how often, how much was done then, and whether all studies ended the same."""
-    whole = studies.finish(folder / "undisturbed")
+def killed_at_random(studies: Studies, folder: Path, kills: int, whole: float) -> dict[str, Any]:
+    """A row: how often, how much was done then, and whether all studies ended the same.
+
+    Args:
+        studies: that are killed.
+        folder: with the undisturbed one.
+        kills: how many.
+        whole: seconds that the undisturbed one took.
+    """
     done: list[int] = []
     waits: list[float] = []
     runs = []
@@ -204,23 +208,19 @@ def main() -> None:
         shape, options.groups, options.kills = "tiny", 24, 1
     random.seed(options.seed)
     rows = []
-    if options.kills:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            studies = Studies(folder, options.groups, shape, options.ranks)
-            rows = [killed_at_random(studies, folder, options.kills)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        studies = Studies(folder, options.groups, shape, options.ranks)
+        whole = studies.finish(folder / "undisturbed")
+        if options.kills:
+            rows = [killed_at_random(studies, folder, options.kills, whole)]
             cell = f"{shape}, {options.groups} groups, {options.ranks} ranks"
             keep("killed", cell, rows, options.quick, seed=options.seed)
-    if options.ranks == 1:
-        few = min(options.groups, FEW_GROUPS)
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            studies = Studies(folder, few, shape, 1)
-            studies.finish(folder / "undisturbed")
+        if options.ranks == 1:
             stages = ["joining"] if options.quick else list(STAGES)
             found = [killed_in(stage, studies, folder) for stage in stages]
-        keep("killed", f"{shape}, {few} groups, in each stage", found, options.quick)
-        rows += found
+            keep("killed", f"{shape}, {options.groups} groups, in each stage", found, options.quick)
+            rows += found
     if not all(row["all tables the same"] for row in rows):
         sys.exit("a study that was killed ended otherwise")
 

@@ -2,7 +2,7 @@
 
     python benchmarks/balance.py [--prompts LAMA.jsonl]
 
-A study of the paper's size (742 concepts) with 20,000 random prompts is computed by one process,
+A study of the paper's size (742 concepts) with 20,100 random prompts is computed by one process,
 and each of its packs timed. Packs depend on the study alone, so any number of ranks would compute
 the same ones: each rank takes the dearest pack that is left, by the estimate, as soon as it has
 computed its last one, and the slowest rank's sum of measured times is the study's. "Dealt
@@ -36,7 +36,7 @@ from kn_lightning.data.study import Pack, make_study
 from kn_lightning.schema import MASK
 
 PACK_TOKENS = 2048
-CONCEPTS, PROMPTS = 742, 20_000
+CONCEPTS, PROMPTS = 742, 20_100
 RANKS = (2, 8, 64, 512)
 
 Sizes = list[list[int]]

@@ -20,7 +20,8 @@ machine without a GPU.
                  figures; labels, numerals: names and numbers in words; agreement_wording)
     listings     summary → the tables (parts: change_listings, concept_listings, settings)
     figures      frames and captions → pictures (parts: change_figures, histogram_figures,
-                 neuron_figures, agreement_figures; canvas: what they share; fonts)
+                 neuron_figures, agreement_figures; canvas: what they share; fonts;
+                 figure_listings: the numbers that they draw)
     explorer     frames → what a reader of the page can look up (likeness: which concepts share
                  neurons; explorer_texts: in words; templates/explorer*.js: what draws it)
     page         all of that → Markdown and HTML

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from kn_lightning.report import neuron_captions, top_wording, value_wording, weight_wording
 from kn_lightning.report.caption import Caption
 from kn_lightning.report.comparison_wording import pos_finding
+from kn_lightning.report.effects import SHOWN
 from kn_lightning.report.labels import (
     concepts,
     edit_label,
@@ -42,12 +44,12 @@ def captions(numbers: Summary) -> dict[str, Caption]:
     return result | neuron_captions.captions(numbers)
 
 
-def _medians(numbers: Summary, edit: str) -> str:
+def _medians(numbers: Summary, edit: str, shown: Collection[str] | None = None) -> str:
     return listed(
         *(
             f"{kind_label(kind, numbers)} {percent(row['median'])}"
             for kind, row in numbers["changes"][edit].items()
-            if row["n"]
+            if row["n"] and (shown is None or kind in shown)
         )
     )
 
@@ -69,7 +71,7 @@ def _concepts(numbers: Summary, edit: str) -> Caption:
             **values,
         ),
         alt=say(
-            "Bars for {concepts}: {list}",
+            "Bars for {concepts}, own prompts: {list}",
             list=listed(*(f"{row['concept']} {percent(row['own'])}" for row in window)),
             **values,
         ),
@@ -94,7 +96,7 @@ def _histogram(numbers: Summary, edit: str) -> Caption:
             low=whole_percent(bins["low"]),
             high=whole_percent(bins["high"]),
         ),
-        alt=say("Histogram. Median changes: {list}.", list=_medians(numbers, edit)),
+        alt=say("Histogram. Median changes: {list}.", list=_medians(numbers, edit, SHOWN)),
     )
 
 

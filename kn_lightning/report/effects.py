@@ -12,6 +12,8 @@ from kn_lightning.report.statistics import mean_interval, median_interval
 
 HISTOGRAMS = {"suppress": (-1.0, 0.4, 28), "amplify": (-1.0, 10.0, 44)}
 """Lowest and highest relative change (fractions) and number of bins, as in the paper."""
+SHOWN = ("own", "unrelated", "random")
+"""The kinds that a histogram draws."""
 
 # A control whose median reaches these parts of the own median is named in the report's caveats.
 _AS_MUCH, _NOTABLE = 0.9, 0.5

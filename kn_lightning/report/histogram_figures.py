@@ -13,13 +13,12 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from kn_lightning.report.canvas import LOOKS, PERCENT, Look, legend, sheet
 from kn_lightning.report.changes import change_values
 from kn_lightning.report.comparisons import NOUN, REST
-from kn_lightning.report.effects import outside
+from kn_lightning.report.effects import SHOWN, outside
 from kn_lightning.report.labels import kind_label, pos_label
 from kn_lightning.report.language import say
 from kn_lightning.report.numerals import count, whole_percent
 
 _ROOT_TICKS = [0, 1, 5, *(m * 10**power for power in range(1, 7) for m in (1, 2, 5))]
-_SHOWN = ("own", "unrelated", "random")
 _REST = "/".join(REST)
 _POS_GROUPS = (NOUN, _REST, "other", None)
 
@@ -29,7 +28,7 @@ def histogram(title: str, numbers: dict[str, Any], changes: pd.DataFrame, edit: 
     bins = numbers["histograms"][edit]
     figure, (axes,) = sheet(title, 4.4)
     edges = np.linspace(bins["low"], bins["high"], bins["bins"] + 1)
-    for kind in _SHOWN:
+    for kind in SHOWN:
         inside = bins["kinds"].get(kind)
         if inside is None:
             continue

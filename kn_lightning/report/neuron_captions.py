@@ -55,7 +55,9 @@ def _neurons_by_layer(numbers: Summary) -> Caption:
         ),
         reading=reading,
         alt=say(
-            "Bars by layer from 0 up: {list}.", list=", ".join(map(count, neurons["by_layer"]))
+            "Bars by layer from 0 up: {list}; distinct neurons: {distinct}.",
+            list=", ".join(map(count, neurons["by_layer"])),
+            distinct=", ".join(map(count, neurons["distinct_by_layer"])),
         ),
     )
 

@@ -16,10 +16,7 @@ def train() -> None:
         from kn_lightning.cli import TrainCLI
 
         cli = TrainCLI()
-    try:
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
-    except SystemExit as end:  # how Lightning answers Ctrl+C and SIGTERM, saying nothing
-        raise cli.stopped(end) from end
+    cli.fit()
     if cli.trainer.is_global_zero:
         metrics = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
         for name, value in metrics.items():

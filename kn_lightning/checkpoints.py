@@ -24,7 +24,6 @@ from kn_lightning.data.modules import PromptGroups
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder, located, reason
 from kn_lightning.errors import InputError
-from kn_lightning.files import checked_path
 from kn_lightning.formation import (
     FormationSettings,
     Step,
@@ -225,8 +224,7 @@ def check_alike(names: Sequence[str]) -> None:
 
 
 def _shape(name: str) -> dict[str, Any]:
-    checked_path(_FLAG, name)
-    place, revision = located(name)
+    place, revision = located(name, _FLAG)
     try:
         config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
     except Exception as error:  # what a broken folder raises is transformers' business

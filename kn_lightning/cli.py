@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -41,8 +40,16 @@ from kn_lightning.examples import examples
 from kn_lightning.help_format import HelpedParser
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.parsing import refusing
+from kn_lightning.ranks import BAD_INPUT
 from kn_lightning.remote_folder import run_folder
 from kn_lightning.report.language import ENGLISH, check_language, languages
+from kn_lightning.trainer_settings import (
+    check_processes,
+    check_settings,
+    check_trains,
+    in_a_users_words,
+    of_a_setting,
+)
 
 _NAMES_ENCODER = ("--model.encoder", "--model", "--config", "-c")
 _CONFIGS = Path(__file__).parent.parent / "configs"
@@ -90,24 +97,17 @@ class _ScriptCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, or what is wrong with its settings as bad input."""
-        _check_nodes(self.config.trainer.num_nodes)
+        settings = self.config.trainer
+        _check_nodes(settings.num_nodes)
+        check_settings(settings)
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
+        except InputError:
+            raise
         except (MisconfigurationException, ValueError, TypeError) as error:
-            if isinstance(error, InputError):
-                raise
-            # Lightning's words name the setting, and not always its value.
-            given = {k: v for k, v in self.config.trainer.items() if v not in (None, "auto")}
-            named = [
-                f"trainer.{key} {value}: "
-                for key, value in given.items()
-                if re.search(rf"\b{key}\b", str(error))
-            ] or [
-                f"trainer.{key} {value}: "
-                for key, value in given.items()
-                if isinstance(value, str) and re.search(rf"\b{re.escape(value)}\b", str(error))
-            ]
-            raise InputError(f"{''.join(named) or 'trainer: '}{error}") from error
+            raise in_a_users_words(error, settings) from error
+        check_processes(settings, trainer)
+        return trainer
 
 
 class AnalyzeCLI(_ScriptCLI):
@@ -185,6 +185,30 @@ class TrainCLI(_ScriptCLI):
         """``--formation`` and ``--export``."""
         parser.add_lightning_class_args(FormationCallback, "formation")
         parser.add_lightning_class_args(ExportCallback, "export")
+
+    def instantiate_classes(self) -> None:
+        """Checks that there is something to train, and that each result has a place of its own."""
+        super().instantiate_classes()
+        check_trains(self.config.trainer, self.trainer)
+        formation, export = self.config.formation, self.config.export.folder
+        if formation.every is not None and Path(formation.folder).resolve() == export.resolve():
+            raise InputError(
+                f"export.folder {export}: formation.folder is the same; give each a folder of its"
+                " own"
+            )
+
+    def fit(self) -> None:
+        """Trains; what Lightning finds wrong with its settings only then is bad input, too."""
+        try:
+            self.trainer.fit(self.model, datamodule=self.datamodule)
+        except SystemExit as end:  # how Lightning answers Ctrl+C and SIGTERM, saying nothing
+            if end.code == BAD_INPUT:  # of a rank that leaves the word to rank 0
+                raise
+            raise self.stopped(end) from end
+        except (MisconfigurationException, ValueError) as error:
+            if isinstance(error, InputError) or not of_a_setting(error, self.config.trainer):
+                raise
+            raise in_a_users_words(error, self.config.trainer) from error
 
     def stopped(self, end: SystemExit) -> BaseException:
         """How the command ends where Lightning ended a training: on rank 0 in one line."""

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from kn_lightning.errors import InputError, Stopped
+from kn_lightning.errors import Diverged, InputError, Stopped
 from kn_lightning.lost_rank import AGAIN, lost_rank, say_how_to_go_on
 from kn_lightning.printable import printable
+from kn_lightning.ranks import BAD_INPUT, leave_it_to_rank_0
 
 _SAID = (InputError, ArgumentError, ModuleNotFoundError)
 """Errors whose message is for the user."""
@@ -26,7 +27,8 @@ def run_command(command: Callable[[], None]) -> None:
     """Run a script's command, and end in one line where it can't go on.
 
     Exit codes: 2 for bad input or a missing package, 1 for a disk that can't be written to, memory
-    that doesn't suffice or a rank that has died, 128 + its number for a signal.
+    that doesn't suffice, a rank that has died or a training that has diverged, 128 + its number for
+    a signal.
 
     With ``--debug`` among the arguments the traceback stands before that line.
     """
@@ -43,9 +45,10 @@ def run_command(command: Callable[[], None]) -> None:
             cause = cause.__cause__
         if cause is None:
             raise
-        _end(f"error: {cause}", 2, debug)
-    except Stopped as stopped:
-        _end(str(stopped), stopped.code, debug)
+        leave_it_to_rank_0()
+        _end(f"error: {cause}", BAD_INPUT, debug)
+    except (Stopped, Diverged) as end:
+        _end(str(end), end.code, debug)
     except KeyboardInterrupt:
         _end("stopped by Ctrl+C; the same command goes on behind what is finished", 130, debug)
     except OSError as error:
@@ -109,6 +112,7 @@ def _quieten() -> None:
         ".*does not have many workers.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
         ".*You have overridden `transfer_batch_to_device`.*",
+        ".*You requested to overfit but enabled train dataloader shuffling.*",
         ".*across ranks is zero.*",  # more ranks than packs are left, or a run that is complete
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -26,6 +26,7 @@ from kn_lightning.encoders.weights import check_editable, weight_edit
 from kn_lightning.errors import InputError, nearest
 from kn_lightning.files import checked_path
 from kn_lightning.fingerprint import weights_sha256
+from kn_lightning.own_files import check_not_of_a_run
 from kn_lightning.report.environment import run_environment
 from kn_lightning.report.tables import check_files, checked_table
 from kn_lightning.schema import EncodedPrompt, Neuron, Prompt
@@ -82,6 +83,7 @@ def write_edited(run_dir: Path, folder: Path, request: Request, source: str | No
             can't be written.
     """
     checked_path("edit", folder)
+    check_not_of_a_run("FOLDER", folder)
     config, environment, rows = _read(run_dir)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already; give a new folder")

@@ -29,6 +29,15 @@ class Stopped(Exception):
         self.code = 128 + number
 
 
+class Diverged(Exception):
+    """A training has ended in weights that are no numbers; the message says which, and what to do.
+
+    That is no bad input: the exit code is 1.
+    """
+
+    code = 1
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``" (did you mean X?)"`` with the known name that is most like it, or nothing."""
     names = sorted(known)

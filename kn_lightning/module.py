@@ -26,6 +26,7 @@ from kn_lightning.data.study import Pack
 from kn_lightning.encoders.loading import EMBEDDED, load_encoder
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
+from kn_lightning.ranks import on_all_ranks
 from kn_lightning.schema import INTEGRATED_GRADIENTS, Attribution, EncodedPrompt
 
 
@@ -102,7 +103,7 @@ class MaskedLanguageModel(LightningModule):
             prefix="val_",
             compute_groups=False,
         )
-        self.validation_loss = MeanMetric()
+        self.validation_loss = MeanMetric(nan_strategy="disable")
 
     @cached_property
     def budget(self) -> RowBudget:
@@ -173,9 +174,19 @@ class MaskedLanguageModel(LightningModule):
             ],
             lr=self.learning_rate,
         )
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = on_all_ranks(self._training_steps)
         schedule = get_linear_schedule_with_warmup(optimizer, self.warmup_steps, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _training_steps(self) -> int:
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise InputError(
+                f"trainer.max_steps {self.trainer.max_steps}, trainer.max_epochs"
+                f" {self.trainer.max_epochs}: the learning rate has no last step to fall to; give"
+                " either a number, beside --trainer.max_time too"
+            )
+        return int(steps)
 
 
 def _check_finite(

@@ -18,6 +18,7 @@ from typing import Any
 from kn_lightning.census import check_tables
 from kn_lightning.errors import InputError
 from kn_lightning.files import checked_path, write_whole
+from kn_lightning.own_files import check_not_of_a_run
 from kn_lightning.schema import Neuron
 
 Neurons = dict[str, list[Neuron]]
@@ -74,6 +75,7 @@ def write_neurons(run_dir: Path, path: Path) -> None:
     """
     if checked_path("neurons", path).is_dir():
         raise InputError(f"{path} is a folder; give a file, such as {path / 'neurons.json'}")
+    check_not_of_a_run("FILE", path)
     # Here: a study doesn't need the libraries of the report.
     from kn_lightning.report.tables import check_files, checked_table
 

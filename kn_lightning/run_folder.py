@@ -39,7 +39,7 @@ ENVIRONMENT = "environment.json"
 SKIPPED = "skipped.parquet"
 RUN_ID = "wandb_run_id"
 """Names the W&B run to go on with."""
-_WRITTEN = re.compile(
+WRITTEN = re.compile(
     r"parts|scores|figures|config\.yaml|environment\.json|summary\.json|report\.(html|md)"
     rf"|wandb_run_id|stop|\w+\.parquet(\.tmp)?|\..+\.tmp|{CLAIMS}"
 )
@@ -155,7 +155,7 @@ class RunFolder:
     def _remove_run(self) -> None:
         """Empty the folder, or raise InputError where it holds what no run has written."""
         names = sorted(self._names())
-        if others := [name for name in names if not _WRITTEN.fullmatch(name)]:
+        if others := [name for name in names if not WRITTEN.fullmatch(name)]:
             raise InputError(
                 f"run_dir {self.name}: {', '.join(others)} is not of a run; move it elsewhere"
                 " before --overwrite true"

@@ -19,6 +19,7 @@ from rich.table import Table
 from kn_lightning.data.synonym_pairs import Pair, read_pairs, wordnet_pairs
 from kn_lightning.errors import InputError
 from kn_lightning.files import write_whole
+from kn_lightning.own_files import check_not_of_a_run
 from kn_lightning.parsing import parsed, subcommand
 from kn_lightning.printable import printable
 from kn_lightning.remote_folder import run_folder
@@ -216,8 +217,11 @@ def _say(runs: str, source: str, rows: dict[str, Pairing], verdict: str) -> None
 
 
 def _check_output(path: Path | None) -> None:
-    if path is not None and path.is_dir():
+    if path is None:
+        return
+    if path.is_dir():
         raise InputError(f"output {path}: a folder; give a file's name")
+    check_not_of_a_run("output", path)
 
 
 def _write(path: Path | None, rows: pd.DataFrame) -> None:

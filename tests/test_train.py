@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 import torch
 import yaml
-from callbacks.commands import Finished, analyze, command, table, write_jsonl
+from callbacks.commands import Finished, analyze, command, refused, table, write_jsonl
 from encoders.tiny import tiny_model
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer
@@ -234,6 +234,46 @@ def test_folder_that_cannot_be_written_is_said_before_training(tmp_path: Path) -
     assert "Traceback" not in done.err
 
 
+STEPS = ("--trainer.max_steps", 6, "--trainer.max_epochs", -1, "--data.batch_size", 8)
+
+
+def test_training_that_diverges_exports_nothing_and_says_what_to_change(
+    tiny: Path, prompts: Path, train: Train
+) -> None:
+    flags = (*STEPS, "--model.encoder", tiny, "--data", "JsonlPrompts", "--data.path", prompts)
+    done, exported = train(*flags, "--model.learning_rate", 1e30)
+    assert (done.code, done.out) == (1, "")
+    (line,) = done.err.splitlines()
+    first = next(iter(tiny_model("bert")[0].state_dict()))
+    assert line.startswith("error: the training has diverged: behind step 6 ")
+    assert f" numbers of {first} are NaN or infinite" in line
+    assert "lower --model.learning_rate (1e+30 now)" in line
+    assert "--trainer.gradient_clip_val" in line
+    assert not exported.exists()
+
+
+def test_training_that_is_over_before_its_first_step_is_no_export(
+    tiny: Path, prompts: Path, train: Train
+) -> None:
+    flags = (*STEPS, "--model.encoder", tiny, "--data", "JsonlPrompts", "--data.path", prompts)
+    with mock.patch("kn_lightning.cli.check_trains"):  # as where the time is over by and by
+        done, exported = train(*flags, "--trainer.max_time", "00:00:00:00")
+    assert "trainer.max_time" in refused(done)
+    assert done.out == ""
+    assert not exported.exists()
+
+
+def test_folder_that_was_there_stays_when_a_training_fails(
+    tiny: Path, prompts: Path, train: Train, tmp_path: Path
+) -> None:
+    (tmp_path / "there").mkdir()
+    flags = (*STEPS, "--model.encoder", tiny, "--data", "JsonlPrompts", "--data.path", prompts)
+    folder = ("--export.folder", tmp_path / "there" / "a" / "encoder")
+    done, _ = train(*flags, "--model.learning_rate", 1e30, *folder)
+    assert done.code == 1
+    assert list((tmp_path / "there").iterdir()) == []
+
+
 def stopped_at(step: int, do: Callable[[], None]) -> Any:
     """Within it ``do`` is called in the training step of this number, from 0."""
     training_step, numbers = MaskedLanguageModel.training_step, iter(range(99))
@@ -248,9 +288,6 @@ def stopped_at(step: int, do: Callable[[], None]) -> Any:
 
 def interrupt() -> None:
     raise KeyboardInterrupt
-
-
-STEPS = ("--trainer.max_steps", 6, "--trainer.max_epochs", -1, "--data.batch_size", 8)
 
 
 def test_interrupted_training_says_in_one_line_what_is_there_and_what_to_do(

@@ -21,6 +21,7 @@ from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.forwards import fastest_forward
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
+from kn_lightning.ranks import on_all_ranks
 from kn_lightning.schema import TABLES
 from kn_lightning.tables import guesses
 
@@ -97,7 +98,8 @@ class EditCallback(Callback):
         """Checks the settings against the encoder, before anything is written."""
         if stage == "predict":
             assert isinstance(pl_module, MaskedLanguageModel)
-            self.settings.check(pl_module.encoder.structure.n_neurons)
+            n_neurons = pl_module.encoder.structure.n_neurons
+            on_all_ranks(lambda: self.settings.check(n_neurons))
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Plans the edits: finds the unrelated prompts, and who lends neurons to whom."""
@@ -105,7 +107,8 @@ class EditCallback(Callback):
         study = trainer.datamodule.study  # type: ignore[attr-defined]
         self._encoder = pl_module.encoder
         self._budget = pl_module.budget
-        self._plan = EditPlan(self._encoder, study, self.settings)
+        encoder = self._encoder
+        self._plan = on_all_ranks(lambda: EditPlan(encoder, study, self.settings))
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any

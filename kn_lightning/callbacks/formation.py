@@ -33,6 +33,7 @@ from kn_lightning.formation import (
 )
 from kn_lightning.formation_record import FormationRecord
 from kn_lightning.module import MaskedLanguageModel
+from kn_lightning.ranks import on_all_ranks
 from kn_lightning.schema import EncodedGroup
 
 _SHARDED = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
@@ -80,12 +81,16 @@ class FormationCallback(Callback):
         self._active = self.every is not None and stage == "fit"
         if not self._active:
             return
+        assert isinstance(pl_module, MaskedLanguageModel)
+        module = pl_module
+        on_all_ranks(lambda: self._set_up(trainer, module))
+
+    def _set_up(self, trainer: Trainer, pl_module: MaskedLanguageModel) -> None:
         if isinstance(trainer.strategy, _SHARDED):
             raise InputError(
                 f"formation.every {self.every}: trainer.strategy shards the weights, and no device"
                 " has them all; use ddp, or study its checkpoints (analyze.py formation)"
             )
-        assert isinstance(pl_module, MaskedLanguageModel)
         self._groups = self.settings.chosen(self._found(trainer, pl_module))
         self._identity = identity(
             pl_module.encoder, self._groups, self.settings, pl_module.settings

@@ -22,6 +22,7 @@ from kn_lightning.errors import InputError
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.neuron_json import check_neurons, read_neurons
 from kn_lightning.outcome import Outcome
+from kn_lightning.ranks import on_all_ranks
 
 MOST_VALUES = 100
 """Tokens at either end: the best prompts of all neurons are kept along with them."""
@@ -85,13 +86,15 @@ class RefineCallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Checks given neurons against concepts and encoder, before anything is written."""
-        if self.given is None or stage != "predict":
+        given = self.given
+        if given is None or stage != "predict":
             return
         assert isinstance(pl_module, MaskedLanguageModel)
         study = trainer.datamodule.study  # type: ignore[attr-defined]
         structure = pl_module.encoder.structure
         concepts = [group.concept for group in study.groups]
-        check_neurons(self.given, concepts, structure.n_layers, structure.n_neurons)
+        sizes = structure.n_layers, structure.n_neurons
+        on_all_ranks(lambda: check_neurons(given, concepts, *sizes))
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any

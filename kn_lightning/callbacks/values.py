@@ -15,6 +15,7 @@ from kn_lightning.encoders.values import ValueLens
 from kn_lightning.keys import pack_keys
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
+from kn_lightning.ranks import on_all_ranks
 from kn_lightning.schema import OPTIONAL_TABLES, Neuron
 
 
@@ -45,7 +46,8 @@ class ValueCallback(Callback):
         """Says before anything is written where an encoder's value vectors can't be read."""
         if stage == "predict" and self.k is not None:
             assert isinstance(pl_module, MaskedLanguageModel)
-            ValueLens(pl_module.encoder)
+            encoder = pl_module.encoder
+            on_all_ranks(lambda: ValueLens(encoder))
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reads the head where the encoder is now."""

@@ -19,6 +19,7 @@ from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.hooked import HookedForward
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
+from kn_lightning.ranks import on_all_ranks
 from kn_lightning.schema import OPTIONAL_TABLES, EncodedPrompt
 from kn_lightning.weight_plan import ConceptWeights, WeightPlan, WeightState
 
@@ -51,7 +52,8 @@ class WeightCallback(Callback):
             return
         assert isinstance(pl_module, MaskedLanguageModel)
         study = trainer.datamodule.study  # type: ignore[attr-defined]
-        self._plan = WeightPlan(pl_module.encoder, study, self.settings)
+        encoder = pl_module.encoder
+        self._plan = on_all_ranks(lambda: WeightPlan(encoder, study, self.settings))
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any

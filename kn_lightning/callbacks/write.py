@@ -20,6 +20,7 @@ from kn_lightning.errors import InputError, Stopped
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
 from kn_lightning.pack_claims import PackClaims, begin_claims, end_claims
+from kn_lightning.ranks import on_all_ranks
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import SKIPPED_TABLE
 from kn_lightning.stopping import StopSignals
@@ -56,21 +57,12 @@ class WriteCallback(Callback):
         self._mark = time.perf_counter()
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, MaskedLanguageModel)
-        _check_limit(trainer.limit_predict_batches)
-        start: _Start | InputError | None = None
-        if trainer.is_global_zero:
-            try:
-                start = self._opened(trainer, pl_module)
-            except InputError as error:
-                start = error
         # By rank 0 for all: another rank could see a pack already that is finished from now on.
-        start = trainer.strategy.broadcast(start)
-        if isinstance(start, InputError):
-            raise start if trainer.is_global_zero else SystemExit(2)  # said once
+        start = trainer.strategy.broadcast(on_all_ranks(lambda: self._start(trainer, pl_module)))
         assert start is not None
         data.finished, self.folder.study, claims = start
         if claims is not None:
-            data.take = self._claims(claims).take
+            data.take = on_all_ranks(lambda: self._claims(claims)).take
         data.on_disk = self.folder.finished_packs
         data.stopped = lambda: self.signals.asked is not None
         # Lightning's own would answer SIGTERM with a collective in the middle of whatever is
@@ -79,6 +71,10 @@ class WriteCallback(Callback):
         connector.register_signal_handlers = self.signals.install  # type: ignore[method-assign]
         # A rank may wait for the others' last packs for longer than a process group's time limit.
         self._all_ranks.enter_context(_InfiniteBarrier())
+
+    def _start(self, trainer: Trainer, module: MaskedLanguageModel) -> _Start | None:
+        _check_limit(trainer.limit_predict_batches)
+        return self._opened(trainer, module) if trainer.is_global_zero else None
 
     def _opened(self, trainer: Trainer, module: MaskedLanguageModel) -> _Start:
         """Rank 0's part: the run folder opened, and what is done there."""

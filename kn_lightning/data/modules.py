@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from kn_lightning.data.dealing import PackLoader, dealt_packs, dearest_first
 from kn_lightning.data.masking import ConceptMasking, MaskedPrompts
 from kn_lightning.data.study import Study, make_study, merged_groups
 from kn_lightning.errors import InputError, nearest
+from kn_lightning.ranks import on_all_ranks
 from kn_lightning.schema import EncodedPrompt, PromptGroup, Skipped
 
 if TYPE_CHECKING:
@@ -31,8 +34,9 @@ class MaskedSentences(LightningDataModule):
 
     def __init__(self, batch_size: int = 64) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise InputError(f"data.batch_size {batch_size}: give at least 1")
+        if not 1 <= batch_size <= sys.maxsize:
+            remedy = "at least 1" if batch_size < 1 else f"at most {sys.maxsize}"
+            raise InputError(f"data.batch_size {batch_size}: give {remedy}")
         self.batch_size = batch_size
 
     @property
@@ -159,11 +163,15 @@ class PromptGroups(MaskedSentences):
         """Once a node: fetch nltk's tagger where it is needed and missing."""
         trainer = self.trainer
         assert trainer is not None
-        if trainer.predicting and self._wants_tags():
-            part_of_speech.fetch_tagger()
+        with suppress(InputError):  # of the data: setup finds it again, and tells all ranks
+            if trainer.predicting and self._wants_tags():
+                part_of_speech.fetch_tagger()
 
     def setup(self, stage: str) -> None:
         """Read and encode; plan the study, or split the prompts for training."""
+        on_all_ranks(lambda: self._set_up(stage))
+
+    def _set_up(self, stage: str) -> None:
         if self.study is None:
             groups, beyond, excluded = self._selection
             wants_tags = stage == "predict" and self._wants_tags()

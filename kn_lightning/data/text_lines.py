@@ -11,6 +11,7 @@ from kn_lightning.data.masking import RandomMasking
 from kn_lightning.data.modules import MaskedSentences, evenly_kept
 from kn_lightning.errors import InputError
 from kn_lightning.files import checked_path
+from kn_lightning.ranks import on_all_ranks
 
 
 class TextLines(MaskedSentences):
@@ -35,6 +36,9 @@ class TextLines(MaskedSentences):
 
     def setup(self, stage: str) -> None:
         """Read and encode the lines; a line longer than the encoder takes is cut."""
+        on_all_ranks(lambda: self._set_up(stage))
+
+    def _set_up(self, stage: str) -> None:
         if stage == "predict":
             raise InputError("TextLines holds no prompts to study: it is for train.py")
         try:

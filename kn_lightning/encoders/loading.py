@@ -22,6 +22,7 @@ from kn_lightning.core.forward import TokenBatch
 from kn_lightning.encoders.contract import probe_batch, verified_traits
 from kn_lightning.encoders.discovery import discover
 from kn_lightning.encoders.encoder import Encoder, Traits
+from kn_lightning.encoders.finite import check_finite
 from kn_lightning.encoders.rows import ROWS
 from kn_lightning.encoders.scratch import scratch_model
 from kn_lightning.errors import InputError
@@ -67,7 +68,7 @@ def load_encoder(
             f"{name}: its tokenizer has no mask token; a masked language model is needed"
         )
     _check_together(model, tokenizer, name)
-    _check_finite(model, name)
+    check_finite(model, name)
     model.eval()
     model.requires_grad_(False)
     batch = probe_batch(tokenizer, model.device)
@@ -84,16 +85,29 @@ def load_encoder(
     return replace(encoder, traits=verified_traits(encoder))
 
 
-def located(name: str) -> tuple[str, str]:
-    """Where transformers finds an encoder: its folder or Hub id, and the revision there."""
+def located(name: str, flag: str = "model.encoder") -> tuple[str, str]:
+    """Where transformers finds an encoder: its folder or Hub id, and the revision there.
+
+    Args:
+        name: as :func:`load_encoder` takes it.
+        flag: that gave it, for messages.
+
+    Raises:
+        InputError: a revision of a folder, which has none.
+    """
     if name == EMBEDDED:
         return str(EMBEDDED_FOLDER), _NEWEST
     folder = expanduser(name)
-    checked_path("model.encoder", folder)
-    place, at, revision = name.rpartition("@")
-    if at and place and revision and not Path(folder).exists():
-        return place, revision
-    return folder, _NEWEST
+    checked_path(flag, folder)
+    place, at, revision = folder.rpartition("@")
+    if not (at and place and revision) or Path(folder).exists():
+        return folder, _NEWEST
+    if Path(place).exists():
+        raise InputError(
+            f"{flag} {name}: {place} is a folder, which has no revisions; give the folder of"
+            f" {revision}, or {place} alone"
+        )
+    return place, revision
 
 
 def reason(error: Exception) -> str:
@@ -141,17 +155,6 @@ def _check_together(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
     # Refused by the setting: with the probe's length alone some chunks would go unnoticed.
     if getattr(model.config, "chunk_size_feed_forward", 0):
         raise InputError(f"{name}: set chunk_size_feed_forward=0 in the model's config")
-
-
-def _check_finite(model: PreTrainedModel, name: str) -> None:
-    """Raise InputError for a weight that is no number: every result would be none."""
-    for weight, tensor in model.state_dict().items():
-        # A sum takes a fraction of the time of a look at each.
-        if not tensor.sum().isfinite() and (bad := int((~tensor.isfinite()).sum())):
-            raise InputError(
-                f"model.encoder {name}: {bad} of {tensor.numel()} numbers of {weight} are NaN or"
-                " infinite: the weights are damaged; fetch or train them again"
-            )
 
 
 def _trial_run(model: PreTrainedModel, batch: TokenBatch, name: str) -> None:

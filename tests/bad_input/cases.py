@@ -105,6 +105,18 @@ def _setting(flag: str, value: str, *words: str) -> Case:
     )
 
 
+def _training(flag: str, value: str, *words: str) -> Case:
+    """A limit or number of the trainer that a training can't work with."""
+    name = flag.removeprefix("--")
+    what, given = f"`{name}` {value}, of a training", f"train.py {flag} {value}"
+    return Case("Numbers", what, given, (f"{name} {value.removeprefix('.')}: ", *words))
+
+
+def _over(what: str, arguments: str, target: str) -> Case:
+    """A result over what a run or a formation has written."""
+    return Case("Files of a run", what, arguments, (target, "give another name"))
+
+
 def _damaged(what: str, command: str, run: str, *words: str) -> Case:
     """A finished run, with something in it that no run wrote."""
     rest = {"neurons": " n.json", "edit": " out --concepts kitten --weights erase_zero"}
@@ -224,6 +236,7 @@ CASES = (
     _encoder("weights in parts without their list", "models/shards", "weight_map"),
     _encoder("a weight that is not a number", "models/nan"),
     _encoder("a run folder", "other_run"),
+    _encoder("a revision of a folder", "models/good@x", "no revisions", "models/good alone"),
     Case("Flags", "unknown", "--refine.treshold 0.3", ("refine.treshold", "refine.threshold")),
     Case("Flags", "unknown, above the sections", "--rundir x", ("rundir", "run_dir")),
     Case("Flags", "unknown, of the data", "--data JsonlPrompts --data.pth x", ("pth", "data.path")),
@@ -249,6 +262,15 @@ CASES = (
     Case("Flags", "a language unknown", "--report.language fr", ("fr", "en")),
     Case("Flags", "a precision unknown", "--trainer.precision 12-true", ("12-true",)),
     Case("Flags", "a strategy unknown", "--trainer.strategy foo", ("foo",)),
+    *(
+        Case(
+            "Flags",
+            f"processes of multiprocessing, `{name}`",
+            f"{script}--trainer.strategy {name} --trainer.devices 2 --trainer.accelerator cpu",
+            (f"trainer.strategy {name}", "use ddp"),
+        )
+        for script, name in (("", "ddp_spawn"), ("train.py ", "ddp_fork"))
+    ),
     Case("Flags", "no gradients", "--trainer.inference_mode true", ("inference_mode", "false")),
     Case(
         "Flags",
@@ -338,6 +360,63 @@ CASES = (
     _number("--trainer.num_nodes", "2", "2", "torchrun"),
     _number("--trainer.limit_predict_batches", "-1", "-1"),
     _number("--seed_everything", "-1", "-1"),
+    _number("--trainer.accumulate_grad_batches", "-2", "-2", "1 or more"),
+    _number("--trainer.log_every_n_steps", "-1", "-1", "0 for none"),
+    _number("--trainer.num_sanity_val_steps", "-2", "-2", "-1 for all"),
+    Case(
+        "Numbers",
+        "more processes than a machine holds",
+        "--trainer.accelerator cpu --trainer.devices 99999",
+        ("trainer.devices 99999", "one a core"),
+    ),
+    _training("--trainer.accumulate_grad_batches", "0", "1 or more"),
+    _training("--trainer.check_val_every_n_epoch", "0", "1 or more"),
+    _training("--trainer.val_check_interval", "0", "limit_val_batches 0"),
+    _training("--trainer.val_check_interval", "100000", "number of the training batches"),
+    _training("--trainer.gradient_clip_val", ".nan", "null for no clipping"),
+    _training("--trainer.gradient_clip_val", "-1", "null for no clipping"),
+    _training("--trainer.min_steps", "-1", "leave it out"),
+    _training("--trainer.min_epochs", "-1", "leave it out"),
+    _training("--trainer.max_steps", "0", "nothing to train", "give more"),
+    _training("--trainer.max_epochs", "0", "nothing to train", "give more"),
+    _training("--trainer.max_epochs", "-1", "trainer.max_steps -1", "give either"),
+    _training("--trainer.max_time", "00:00:00:00", "nothing to train", "give more"),
+    _training("--trainer.limit_train_batches", "0", "nothing to train", "give more"),
+    _training("--trainer.limit_train_batches", "0.01", "limit_train_batches=0.02"),
+    _training("--trainer.overfit_batches", "0.01", "limit_train_batches=0.02"),
+    _training("--data.batch_size", "99999999999999999999999", "at most"),
+    _over("an environment", "neurons damaged/cut damaged/cut/environment.json", "environment.json"),
+    _over("a table", "neurons damaged/cut damaged/cut/prompts.parquet", "prompts.parquet"),
+    _over("a figure", "neurons damaged/cut damaged/cut/figures/a.json", "figures"),
+    _over(
+        "a table of another run",
+        "synonyms damaged/layers --output damaged/cut/neurons.parquet",
+        "neurons.parquet",
+    ),
+    _over(
+        "a formation",
+        "symmetry none texts --output other_formation/formation.json",
+        "formation.json",
+    ),
+    _over("parts", "edit damaged/cut damaged/cut/parts --concepts a --weights erase_zero", "parts"),
+    Case(
+        "Files of a run",
+        "a run for an encoder",
+        "train.py --export.folder other_run",
+        ("export.folder other_run", "a run", "give a folder of its own"),
+    ),
+    Case(
+        "Files of a run",
+        "a formation for an encoder",
+        "train.py --export.folder other_formation",
+        ("export.folder other_formation", "a formation", "give a folder of its own"),
+    ),
+    Case(
+        "Files of a run",
+        "one folder for an encoder and a formation",
+        "train.py --export.folder new --formation.every 5 --formation.folder ./new",
+        ("export.folder new", "give each a folder"),
+    ),
     Case("Run folders", "a file", "--run_dir good.jsonl", ("good.jsonl",)),
     Case("Run folders", "an unknown kind of address", "--run_dir s4://a/run", ("s4://a/run",)),
     Case("Run folders", "an address of no folder", "--run_dir memory://", ("memory://", "folder")),
@@ -402,6 +481,13 @@ CASES = (
     _formation("a size that is text", "out", "models/good models/text_size", "hidden_size", "'x'"),
     _formation("a single checkpoint", "out", "models/good", "models/good", "two"),
     _formation("a checkpoint twice", "out", "models/good models/good", "models/good", "twice"),
+    _formation(
+        "a revision of a folder",
+        "out",
+        "models/good models/good@x",
+        "--encoders models/good@x",
+        "no revisions",
+    ),
     _formation(
         "checkpoints of two sizes",
         "out",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def test_a_model_object_without_its_tokenizer_is_refused() -> None:
 @pytest.mark.parametrize("path", ["/no/such/folder", "./no-such-folder", "~/no-such-folder"])
 def test_a_missing_folder_is_refused_by_its_name(path: str) -> None:
     assert "no such folder" in refusal(path)
+
+
+def test_a_folder_has_no_revisions_but_may_have_an_at_sign_in_its_name(folder: Path) -> None:
+    assert "has no revisions" in refusal(f"{folder}@step-2")
+    named = folder.with_name("bert@step-2")
+    folder.rename(named)
+    assert load_encoder(named).name == str(named)
+    shutil.copytree(named, folder)
+    assert load_encoder(named).name == str(named)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -214,9 +214,9 @@ function found({ kind, name }) {
 
 function route(event) {
   const target = asked(location.hash);
+  document.title = target ? `${target.name} – ${titleOfPage}` : titleOfPage;
   // Other addresses are those of sections; the empty one is where a reader comes back to.
   if (!target && location.hash) return;
-  document.title = target ? `${target.name} – ${titleOfPage}` : titleOfPage;
   for (const each of at("app").querySelectorAll("[aria-current]")) each.removeAttribute("aria-current");
   if (!target) {
     at("view").replaceChildren(note(texts.choose));
@@ -239,4 +239,8 @@ at("search").addEventListener("input", search);
 search();
 map();
 window.addEventListener("hashchange", route);
+// A link to what is open already changes no address.
+at("app").addEventListener("click", (event) => {
+  if (event.target.closest("a")?.hash === location.hash) route(event);
+});
 route();

@@ -91,3 +91,11 @@ def test_shared_neurons(quick: Any, tmp_path: Path) -> None:
     assert 0 <= sentences["mean"] <= 1
     assert sentences["n"] > 20
     assert cell["subject"]["concepts"] == cell["object"]["concepts"] == 12
+
+
+def test_formation(quick: Any) -> None:
+    by_step, order = quick("formation").values()
+    assert [row["step"] for row in by_step["rows"]] == [0, 2, 4]
+    assert by_step["rows"][-1]["jaccard_with_last"] == 1
+    assert by_step["concepts"] == 6
+    assert {row["neurons_are_there"] for row in order["rows"]} == {"first", "lasting"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,10 +30,11 @@ def found(run_dir: Path, encoder: str) -> str:
         f" by {prompts.num_rows} prompts\n"
     )
     if encoder == "embedded":
-        text += (
-            "next:    a real encoder: python analyze.py --config configs/concept_neurons.yaml"
-            " --data.max_groups 20\n"
-        )
+        # As the command was given: the working directory may be another.
+        script = Path(sys.argv[0])
+        config = script.with_name("configs") / "concept_neurons.yaml"
+        command = shlex.join(["python", str(script), "--config", str(config)])
+        text += f"next:    a real encoder, from the Hub: {command} --data.max_groups 20\n"
     return text
 
 

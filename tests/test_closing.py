@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
-from callbacks.commands import command, no_report, table
+from callbacks.commands import REPOSITORY, command, no_report, table
 
 from kn_lightning.closing import found
 
@@ -24,6 +26,21 @@ def test_a_study_says_what_it_found_then_what_is_next_then_the_paths(tmp_path: P
     )
     assert "next:" not in found(tmp_path / "run", "bert-base-uncased")
     assert "\x1b" not in done.out + done.err  # no colours where the output is no terminal
+
+
+def test_what_is_next_can_be_given_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    with no_report():
+        command("analyze.py", "--run_dir", run, "--data.max_groups", "2")
+    monkeypatch.chdir(tmp_path)
+    for script in (REPOSITORY / "analyze.py", Path("analyze.py")):
+        monkeypatch.setattr(sys, "argv", [str(script)])
+        _, said = found(run, "embedded").splitlines()
+        words = shlex.split(said.partition("Hub: ")[2])
+        assert words[:3] == ["python", str(script), "--config"]
+        assert (REPOSITORY / words[3]).is_file()
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])

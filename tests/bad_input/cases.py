@@ -169,6 +169,12 @@ CASES = (
     ),
     Case(
         "LAMA and ParaRel",
+        "a zip archive that is damaged",
+        "--data LamaPrompts --data.path lzma.zip",
+        ("data.path lzma.zip", "Corrupt input data", "unpack"),
+    ),
+    Case(
+        "LAMA and ParaRel",
         "records of another form",
         "--data LamaPrompts --data.path good.jsonl",
         ("good.jsonl, line 1", "LAMA"),

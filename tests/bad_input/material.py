@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -160,6 +161,10 @@ def write_material(folder: Path) -> None:
         _write(folder / f"{name}.jsonl", GOOD.encode() + b"\n" + bad)
     for name, text in _TEXTS.items():
         _write(folder / name, text if isinstance(text, bytes) else text.encode())
+    with zipfile.ZipFile(folder / "lzma.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("ConceptNet/test.jsonl", 100 * GOOD)
+    whole = (folder / "lzma.zip").read_bytes()
+    _write(folder / "lzma.zip", whole[:80] + b"\xff" * 20 + whole[100:])
     _write_models(folder / "models")
     _write_runs(folder / "damaged")
 

@@ -82,14 +82,14 @@ def test_config_with_an_empty_section_keeps_its_other_values(tmp_path: Path) -> 
     file = tmp_path / "c.yaml"
     file.write_text(
         "refine:\ndata: {class_path: JsonlPrompts, init_args: {path: a, tag_pos: off}}\n"
-        "edit: {lambda_1: 1e-3, top: null}\nrun_dir: 'null'\n"
+        "edit: {lambda_1: 1e-3, top: null}\n"
     )
     done = command("analyze.py", "--config", file, "--refine.share", 0.7, "--print_config")
     config = yaml.safe_load(done.out)
     assert config["data"]["init_args"]["path"] == "a"
     assert config["data"]["init_args"]["tag_pos"] is False
     assert (config["edit"]["lambda_1"], config["edit"]["top"]) == (1e-3, None)
-    assert (config["run_dir"], config["refine"]["share"]) == ("null", 0.7)
+    assert config["refine"]["share"] == 0.7
 
 
 def test_later_config_wins_and_flags_behind_it_win_over_both(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ _TEXTS = {
     "utf16.jsonl": GOOD.encode("utf-16"),
     "weights.bin": bytes(range(256)),
     "unknown_answer.jsonl": '{"concept": "qwertyuiop", "prompts": ["[MASK] is a cat."]}',
+    "long_concept.jsonl": json.dumps({"concept": "a" * 10**6, "prompts": ["[MASK] is young."]}),
     "long_end.jsonl": json.dumps({"concept": "kitten", "prompts": ["cat " * 200_000 + "[MASK]"]}),
     "itself.yaml": "model: &a {encoder: *a}\n",
     "long.jsonl": json.dumps({"concept": "kitten", "prompts": ["[MASK]" + " cat" * 600]}),

@@ -55,6 +55,16 @@ def test_printed_config_is_accepted_as_a_config(tmp_path: Path) -> None:
     assert yaml.safe_load(again.out) == yaml.safe_load(file.read_text())
 
 
+@pytest.mark.slow
+def test_hub_id_without_a_network_is_one_line(tmp_path: Path) -> None:
+    unreached = {"HF_ENDPOINT": "http://127.0.0.1:1", "HF_HOME": str(tmp_path / "hub")}
+    online = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"}
+    flags = ("--model.encoder", "no-such/encoder", "--run_dir", tmp_path / "run")
+    done = real_command("analyze.py", *flags, **unreached, **online)
+    refused(done, "model.encoder no-such/encoder", "127.0.0.1:1", "check the id and the network")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("script", ["analyze.py", "train.py"])
 def test_empty_section_of_a_config_sets_nothing(script: str, tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"

@@ -22,7 +22,7 @@ from kn_lightning.data import sources as sources  # --data finds its classes by 
 from kn_lightning.data.encoding import SINGLE, takes_several
 from kn_lightning.data.modules import PromptGroups
 from kn_lightning.encoders.encoder import Encoder
-from kn_lightning.encoders.loading import load_encoder, located, reason
+from kn_lightning.encoders.loading import load_encoder, located, quiet, reason
 from kn_lightning.errors import InputError
 from kn_lightning.formation import (
     FormationSettings,
@@ -226,7 +226,8 @@ def check_alike(names: Sequence[str]) -> None:
 def _shape(name: str) -> dict[str, Any]:
     place, revision = located(name, _FLAG)
     try:
-        config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
+        with quiet():
+            config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
     except Exception as error:  # what a broken folder raises is transformers' business
         raise InputError(
             f"{_FLAG} {name}: no checkpoint there ({reason(error)}); give a folder that"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.lsf import LSFEnvironment
 from lightning.fabric.plugins.environments.mpi import MPIEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -30,7 +31,7 @@ from kn_lightning.callbacks.values import ValueCallback
 from kn_lightning.callbacks.weights import WeightCallback
 from kn_lightning.callbacks.write import WriteCallback
 from kn_lightning.closing import stopped_training
-from kn_lightning.config_files import read_configs
+from kn_lightning.config_files import read_configs, with_empty_sections
 from kn_lightning.data import sources as sources  # --data finds its classes by name
 from kn_lightning.data import text_lines as text_lines
 from kn_lightning.data.modules import MaskedSentences, PromptGroups
@@ -56,7 +57,15 @@ _CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 class _Parser(HelpedParser, LightningArgumentParser):
-    """Lightning's, with help in a user's words."""
+    """Lightning's, with help in a user's words, and config files whose sections may be empty."""
+
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
+        """What a config file sets."""
+        names = {action.dest.partition(".") for action in self._actions}
+        sections = {name for name, dot, _ in names if dot} | {"data"}
+        content = with_empty_sections(content, sections)
+        settings: Namespace = super().parse_string(content, *args, **kwargs)
+        return settings
 
 
 class _ScriptCLI(LightningCLI):

@@ -12,7 +12,9 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import TextIOWrapper
 
+from kn_lightning.data.addresses import public_text
 from kn_lightning.errors import Diverged, InputError, Stopped
 from kn_lightning.lost_rank import AGAIN, lost_rank, say_how_to_go_on
 from kn_lightning.printable import printable
@@ -20,6 +22,8 @@ from kn_lightning.ranks import BAD_INPUT, leave_it_to_rank_0
 
 _SAID = (InputError, ArgumentError, ModuleNotFoundError)
 """Errors whose message is for the user."""
+_LONGEST = 1000
+"""Letters of a message: it may name a value of any length."""
 _MORE_MEMORY = "use a device with more, --trainer.precision bf16-mixed, or shorter prompts"
 
 
@@ -33,6 +37,7 @@ def run_command(command: Callable[[], None]) -> None:
     With ``--debug`` among the arguments the traceback stands before that line.
     """
     _quieten()
+    _spell_what_has_no_code()
     debug = "--debug" in sys.argv[1:]
     if debug:
         sys.argv.remove("--debug")  # no flag of any of the parsers
@@ -73,10 +78,23 @@ def _of_the_machine(error: BaseException) -> str | None:
 
 def _end(message: str, code: int, debug: bool) -> None:
     if debug:
-        traceback.print_exc()
+        sys.stderr.write(printable(public_text(traceback.format_exc())))
     # Of files, flags and models: what they hold must not reach the terminal as a command.
-    sys.stderr.write(f"{printable(' '.join(message.split()))}\n")
+    sys.stderr.write(f"{printable(_one_line(public_text(message)))}\n")
     sys.exit(code)
+
+
+def _one_line(message: str) -> str:
+    """The value and the place are at its beginning, the remedy is at its end."""
+    line = " ".join(message.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]}…{line[-_LONGEST // 2 :]}"
+
+
+def _spell_what_has_no_code() -> None:
+    """Let no letter end a command that a terminal or file of another encoding doesn't have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

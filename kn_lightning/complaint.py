@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kn_lightning.errors import nearest
@@ -46,6 +47,8 @@ _CLASS = re.compile(
     r"(?:Unexpected import path format: |Expected a dot import path string: |Import path |"
     r" class_path )'?([^\s':]+)"
 )
+_NO_TEXT = re.compile(r"(?<![\w.])[-+]?[\d.]+(?!\w)|\b(?:true|false|null|on|off|yes|no)\b", re.I)
+"""What YAML reads as a number or a truth value where a text is meant."""
 _PLAIN = re.compile(r"[\[(]?[\w.,\s+-]+[\])]?")
 
 
@@ -71,7 +74,7 @@ class Complaint:
     def line(self) -> str:
         """In the words of the first kind that it is of, else in its own."""
         kinds = (
-            *(self._file, self._unknown, self._ambiguous, self._missing),
+            *(self._no_utf8, self._file, self._unknown, self._ambiguous, self._missing),
             *(self._no_class, self._no_value, self._no_section, self._wrong_kind),
         )
         said = next(filter(None, (kind() for kind in kinds)), None)
@@ -80,6 +83,18 @@ class Complaint:
         return (
             f"{self.given.place(self.key)}: {self.text:.300}" if self.key else f"{self.text:.300}"
         )
+
+    def _no_utf8(self) -> str | None:
+        if "surrogates not allowed" not in self.text:
+            return None
+        flag = ""
+        for argument in self.given.arguments:
+            name, equals, value = argument.partition("=")
+            flag = name if name.startswith("--") else flag
+            value = value if equals and name == flag else argument
+            if not value.isprintable() and value != value.encode(errors="replace").decode():
+                return f"{flag[2:]} {value!r:.60}: this name is not UTF-8; give another"
+        return None
 
     def _file(self) -> str | None:
         return file_for_class(self.key.partition(".")[0], self.given, self.flags)
@@ -106,7 +121,9 @@ class Complaint:
             return " (did you mean --trainer.logger WandbLogger?)"
         known = _ELSEWHERE.get(last)
         close = f" (did you mean {known}?)" if known in self.flags.kinds else ""
-        close = close or nearest(name, self.flags.kinds)
+        # The help of another section is not what was meant.
+        settings = [key for key in self.flags.kinds if key.rpartition(".")[2] != "help"]
+        close = close or nearest(name, settings)
         if not values:
             return close
         return re.sub(r"mean (.+)\?", lambda m: f"mean --{m[1]} {quoted(values[0])}?", close)
@@ -202,8 +219,8 @@ class Complaint:
                 kinds[_KINDS[name or items]] = None
         if value is None or not (kinds or self.flags.is_list(self.key)):
             return None
-        if self.flags.is_list(self.key) and not value[1].endswith("]"):
-            return self._no_list(value[1])
+        if self.flags.is_list(self.key):
+            return self._no_list(self.given.text(self.key) or value[1])
         # The section itself may be null, which helps nobody.
         if len(kinds) > 1 and "." not in self.key:
             kinds.pop("null", None)
@@ -215,15 +232,30 @@ class Complaint:
         remedy = " or ".join(kinds).replace("0.5", _numeral(value[1]) or "0.5")
         return f"{self.given.place(self.key)} {value[1]!r:.60}: give {remedy}"
 
-    def _no_list(self, value: str) -> str:
-        values = self.given.values(self.key)
-        text = " ".join(values) or value
-        if _PLAIN.fullmatch(text):
-            shown = f"[{','.join(re.findall(r'[^][(), ]+', text))}]"
-        else:  # YAML needs quotes, and the shell others around them
-            shown = f"'[{', '.join(json.dumps(v, ensure_ascii=False) for v in values or [value])}]'"
+    def _no_list(self, text: str) -> str:
+        values, kind = self.given.values(self.key), self.flags.kinds[self.key]
+        items = re.findall(r"[^][(),\"' ]+", text)
+        remedy = "a list, in brackets"
+        texts, bracketed = "str" in kind, re.fullmatch(r"\[+[^][]*\]+", text)
+        whole_list = bracketed and len(values) <= 1  # not [0, 2], which the shell has cut in two
+        if texts and bracketed:
+            remedy, shown = "texts, in quotes", _quoted(items)
+        elif not texts and (whole_list or not all(map(_numeral, items))):
+            whole = "int" in kind
+            remedy, shown = ("whole numbers", "[1,2]") if whole else ("numbers", "[0,0.5]")
+        elif _PLAIN.fullmatch(text) and not (texts and _NO_TEXT.search(text)):
+            shown = f"[{','.join(items)}]"
+        else:
+            shown = _quoted(values or [text])
+        if values and '"' in shown:
+            shown = f"'{shown}'"  # for the shell
         flag = f"--{self.key} " if values else ""
-        return f"{self.given.place(self.key)} {text!r:.60}: give a list, in brackets: {flag}{shown}"
+        return f"{self.given.place(self.key)} {text!r:.60}: give {remedy}: {flag}{shown}"
+
+
+def _quoted(items: Sequence[str]) -> str:
+    """A list as YAML needs it for texts."""
+    return json.dumps(items, ensure_ascii=False)
 
 
 def _numeral(value: str) -> str:

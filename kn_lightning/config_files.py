@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import yaml
 from kn_lightning.errors import InputError
 
 Configs = dict[Path, dict[str, Any]]
+_NULL, _MAP = "tag:yaml.org,2002:null", "tag:yaml.org,2002:map"
+_OF_A_CLASS = ("init_args", "dict_kwargs")
 
 
 def read_configs(arguments: Sequence[str]) -> Configs:
@@ -60,6 +62,40 @@ def read_config(path: Path) -> dict[str, Any]:
             " 'refine: {share: 0.5}'"
         )
     return content
+
+
+def with_empty_sections(content: str, sections: Container[str]) -> str:
+    """A config whose empty sections, such as those with all keys commented out, set nothing.
+
+    jsonargparse takes such a section for null, which has none of the keys that are looked up in
+    it, and a file of nothing else for a text.
+
+    Args:
+        content: YAML, as :func:`read_config` takes it.
+        sections: names of the keys at the top that hold others.
+
+    Returns:
+        The same with ``{}`` for them and for empty arguments of a class, and null spelled out.
+    """
+    document = yaml.compose(content, Loader=yaml.SafeLoader)
+    _fill(document, sections)
+    return str(yaml.serialize(document, Dumper=yaml.SafeDumper))
+
+
+def _fill(node: yaml.Node | None, sections: Container[str]) -> None:
+    """Put something where nothing stands for a value; ``sections``: keys of this node."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _fill(item, _OF_A_CLASS)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for number, (key, value) in enumerate(node.value):
+        if value.tag == _NULL:
+            section = key.value in sections
+            full = yaml.MappingNode(_MAP, []) if section else yaml.ScalarNode(_NULL, "null")
+            node.value[number] = (key, full)
+        else:
+            _fill(value, _OF_A_CLASS)
 
 
 def flat_settings(settings: Any, prefix: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ import errno
 import os
 from pathlib import Path
 
+from kn_lightning.data.addresses import public_text
 from kn_lightning.errors import InputError
 
 
@@ -15,14 +16,15 @@ def checked_path(flag: str, name: str | Path) -> Path:
     Raises:
         InputError: no file of this system can have that name.
     """
+    shown = public_text(str(name))  # before it is cut: half an address shows its password
     try:
         os.lstat(name)
     except ValueError as error:  # a zero byte, half of an emoji
-        raise InputError(f"{flag} {str(name)!r:.60}: {error}; give another name") from error
+        raise InputError(f"{flag} {shown!r:.60}: {error}; give another name") from error
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
             raise InputError(
-                f"{flag} {str(name)!r:.60} of {len(str(name))} letters: {error.strerror}; give"
+                f"{flag} {shown!r:.60} of {len(str(name))} letters: {error.strerror}; give"
                 " another name"
             ) from error
     return Path(name)

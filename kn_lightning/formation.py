@@ -182,7 +182,7 @@ def _check_finite(found: Attribution, prompts: Sequence[EncodedPrompt], step: St
     if len(bad):
         where = step.checkpoint or f"step {step.number}"
         raise InputError(
-            f"{where}: the attribution of {prompts[int(bad[0])].text!r} is NaN or infinite: the"
+            f"{where}: the attribution of {prompts[int(bad[0])].text!r:.60} is NaN or infinite: the"
             " training has diverged there; lower model.learning_rate, or leave that step out"
         )
 

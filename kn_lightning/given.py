@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from kn_lightning.config_files import Configs, flat_settings
+from kn_lightning.data.addresses import public_text
+
+_SECRETS = ("key", "token", "password", "passwd", "pwd", "secret", "credentials", "auth")
+_ALIKE = 0.8
+"""How like one of them a word of a name has to be."""
+_OPEN = ("true", "false", "null", "")
+"""Values that are no secret, whatever they are of."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,16 @@ class Given:
                     return value
         return None
 
+    def text(self, key: str) -> str:
+        """All that a flag was given, or a config file's value as it is written there."""
+        if values := self.values(key):
+            return " ".join(values)
+        for content in self.configs.values():
+            for name, value in flat_settings(content).items():
+                if name.replace(".init_args", "") == key:
+                    return value if isinstance(value, str) else json.dumps(value, default=str)
+        return ""
+
     def place(self, name: str) -> str:
         """A key, and which config file has it, unless a flag of that name was given."""
         if any(argument.partition("=")[0] == f"--{name}" for argument in self.arguments):
@@ -56,6 +76,54 @@ class Given:
             if any(key == name or key.startswith(f"{name}.") for key in keys):
                 return f"{name} in {path}"
         return name
+
+    def _settings(self) -> Iterator[tuple[str, str]]:
+        """Names with each of their values, on the command line and in config files."""
+        flag = ""
+        for argument in self.arguments:
+            name, equals, value = argument.partition("=")
+            flag = name.lstrip("-") if equals or name.startswith("-") else flag
+            yield flag, value if equals or name.startswith("-") else argument
+        for content in self.configs.values():
+            yield from ((key, str(value)) for key, value in flat_settings(content).items())
+
+    def hiding(self, known: Container[str]) -> Callable[[str], str]:
+        """What takes secrets out of a text that repeats what was given.
+
+        Secrets are users, passwords and queries of addresses, and the values of what is called like
+        a key or a password, nearly at least, and is none of the ``known`` flags.
+        """
+        secrets = {
+            value
+            for name, value in self._settings()
+            if name not in known and value not in _OPEN and _sounds_secret(name)
+        }
+        # The longest first: one may be the beginning of another.
+        words = "|".join(map(re.escape, sorted(secrets, key=len, reverse=True)))
+        pattern = re.compile(rf"(?<![\w.])(?:{words})(?![\w.])") if words else None
+
+        def hidden(text: str) -> str:
+            return public_text(text if pattern is None else pattern.sub("…", text))
+
+        return hidden
+
+    def without_secrets(self, hidden: Callable[[str], str]) -> Given:
+        """The same, with what :meth:`hiding` gives applied to each text."""
+        configs = {path: _applied(hidden, content) for path, content in self.configs.items()}
+        return Given([hidden(argument) for argument in self.arguments], configs)
+
+
+def _sounds_secret(name: str) -> bool:
+    words = re.split(r"[-_]", name.rpartition(".")[2].lower())
+    return any(get_close_matches(word, _SECRETS, n=1, cutoff=_ALIKE) for word in words)
+
+
+def _applied(change: Callable[[str], str], value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _applied(change, inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_applied(change, inner) for inner in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def is_path(value: str) -> bool:

@@ -199,6 +199,6 @@ def _check_finite(
     if len(bad):
         prompt = prompts[int(bad[0])]
         raise InputError(
-            f"prompt {prompt.prompt_id} {prompt.text!r}: its attribution is NaN or infinite under"
-            f" trainer.precision {precision}; use bf16-mixed or 32-true"
+            f"prompt {prompt.prompt_id} {prompt.text!r:.60}: its attribution is NaN or infinite"
+            f" under trainer.precision {precision}; use bf16-mixed or 32-true"
         )

@@ -40,7 +40,7 @@ def read_neurons(path: Path, facts: Path | None = None) -> Neurons:
     found: dict[str, set[Neuron]] = {}
     for key, pairs in _object(path, "refine.neurons").items():
         if concepts is not None and key not in concepts:
-            raise InputError(f"refine.neurons {path}: {key!r} is none of the facts in {facts}")
+            raise InputError(f"refine.neurons {path}: {key!r:.60} is none of the facts in {facts}")
         concept = key if concepts is None else concepts[key]
         found.setdefault(concept, set()).update(_checked(path, key, pairs))
     return {concept: sorted(neurons) for concept, neurons in found.items()}
@@ -55,14 +55,15 @@ def check_neurons(neurons: Neurons, concepts: Iterable[str], n_layers: int, n_ne
     for concept in concepts:
         if concept not in neurons:
             raise InputError(
-                f"refine.neurons has no {concept!r}; give it a list ([] for none),"
+                f"refine.neurons has no {concept!r:.60}; give it a list ([] for none),"
                 " or choose the concepts that it has with --data.concepts"
             )
         for layer, neuron in neurons[concept]:
             if layer >= n_layers or neuron >= n_neurons:
                 raise InputError(
-                    f"refine.neurons: {concept!r}: [{layer}, {neuron}]: the encoder's layers are"
-                    f" 0 to {n_layers - 1}, their neurons 0 to {n_neurons - 1}; was it another's?"
+                    f"refine.neurons: {concept!r:.60}: [{layer}, {neuron}]: the encoder's layers"
+                    f" are 0 to {n_layers - 1}, their neurons 0 to {n_neurons - 1}; was it"
+                    " another's?"
                 )
 
 
@@ -112,14 +113,16 @@ def _concepts(facts: Path) -> dict[str, str]:
     for uuid, fact in _object(facts, "refine.facts").items():
         label = fact.get("obj_label") if isinstance(fact, dict) else None
         if not isinstance(label, str):
-            raise InputError(f'refine.facts {facts}: {uuid!r} has no text "obj_label"')
+            raise InputError(f'refine.facts {facts}: {uuid!r:.60} has no text "obj_label"')
         concepts[uuid] = label
     return concepts
 
 
 def _checked(path: Path, key: str, pairs: Any) -> list[Neuron]:
     if not isinstance(pairs, list):
-        raise InputError(f"refine.neurons {path}: {key!r}: give a list of [layer, neuron] pairs")
+        raise InputError(
+            f"refine.neurons {path}: {key!r:.60}: give a list of [layer, neuron] pairs"
+        )
     for pair in pairs:
         # type(), not isinstance(): true and false are int.
         if not (
@@ -128,7 +131,7 @@ def _checked(path: Path, key: str, pairs: Any) -> list[Neuron]:
             and min(pair) >= 0
         ):
             raise InputError(
-                f"refine.neurons {path}: {key!r}: {json.dumps(pair)} is no pair of layer and"
-                " neuron, two whole numbers from 0"
+                f"refine.neurons {path}: {key!r:.60}: {json.dumps(pair):.60} is no pair of layer"
+                " and neuron, two whole numbers from 0"
             )
     return [Neuron(*pair) for pair in pairs]

@@ -87,5 +87,7 @@ def refusing(
         yield
     except (ArgumentError, ValueError, TypeError, RecursionError) as error:
         text = " ".join(str(error).split())  # it may be a page
-        complaint = Complaint(text, Given(arguments, configs), flags_of(parser, bases))
+        given, flags = Given(arguments, configs), flags_of(parser, bases)
+        hidden = given.hiding(flags.kinds)  # before a value is cut, which would leave half of it
+        complaint = Complaint(hidden(text), given.without_secrets(hidden), flags)
         raise InputError(complaint.line()) from error

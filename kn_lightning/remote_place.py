@@ -20,12 +20,11 @@ from typing import Any
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from kn_lightning.data.addresses import public_text
 from kn_lightning.errors import InputError
 from kn_lightning.files import checked_path, write_whole
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[:/]")
-_SECRETS = re.compile(r"(?<=//)[^/@\s]*@|(?<=\S)[?#][^\s'\"]*")
-"""User and password, and a query with its tokens."""
 
 
 def place_of(name: str | Path, flag: str) -> Path | RemotePlace:
@@ -47,7 +46,7 @@ def place_of(name: str | Path, flag: str) -> Path | RemotePlace:
         # A relative name that begins like "exp:1" is an address to Arrow.
         path = checked_path(flag, name)
         return path.absolute() if ":" in str(name).partition("/")[0] else path
-    shown = _SECRETS.sub("", str(name))
+    shown = public_text(str(name))
     try:
         if "//" not in str(name):
             raise ValueError("an address has two slashes")
@@ -80,7 +79,7 @@ def _reaching(place: str) -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    return _SECRETS.sub("", " ".join(str(error).split())) or type(error).__name__
+    return public_text(" ".join(str(error).split())) or type(error).__name__
 
 
 class RemotePlace:

@@ -55,6 +55,53 @@ def test_printed_config_is_accepted_as_a_config(tmp_path: Path) -> None:
     assert yaml.safe_load(again.out) == yaml.safe_load(file.read_text())
 
 
+@pytest.mark.slow
+def test_hub_id_without_a_network_is_one_line(tmp_path: Path) -> None:
+    unreached = {"HF_ENDPOINT": "http://127.0.0.1:1", "HF_HOME": str(tmp_path / "hub")}
+    online = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"}
+    flags = ("--model.encoder", "no-such/encoder", "--run_dir", tmp_path / "run")
+    done = real_command("analyze.py", *flags, **unreached, **online)
+    refused(done, "model.encoder no-such/encoder", "127.0.0.1:1", "check the id and the network")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("script", ["analyze.py", "train.py"])
+def test_empty_section_of_a_config_sets_nothing(script: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+
+    def printed(content: str) -> dict[str, Any]:
+        file.write_text(content)
+        done = command(script, "--config", file, "--print_config")
+        assert done.code == 0, (content, done.err)
+        config: dict[str, Any] = yaml.safe_load(done.out)
+        return config
+
+    unset = printed("model: {}")
+    sections = [key for key, value in unset.items() if isinstance(value, dict)]
+    assert len(sections) >= 5
+    for section in sections:
+        assert printed(f"{section}:\n") == unset  # alone in its file
+        assert printed(f"{section}:\n  # none: 1\nseed_everything: 0\n") == unset
+    assert printed("".join(f"{section}:\n" for section in sections)) == unset
+    assert printed(f"{{{', '.join(sections)}}}") == unset
+    assert printed("model: &same\ndata: *same\ntrainer: null\n") == unset
+    assert printed("data:\n  class_path: EmbeddedPrompts\n  init_args:\n") == unset
+
+
+def test_config_with_an_empty_section_keeps_its_other_values(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "refine:\ndata: {class_path: JsonlPrompts, init_args: {path: a, tag_pos: off}}\n"
+        "edit: {lambda_1: 1e-3, top: null}\n"
+    )
+    done = command("analyze.py", "--config", file, "--refine.share", 0.7, "--print_config")
+    config = yaml.safe_load(done.out)
+    assert config["data"]["init_args"]["path"] == "a"
+    assert config["data"]["init_args"]["tag_pos"] is False
+    assert (config["edit"]["lambda_1"], config["edit"]["top"]) == (1e-3, None)
+    assert config["refine"]["share"] == 0.7
+
+
 def test_later_config_wins_and_flags_behind_it_win_over_both(tmp_path: Path) -> None:
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     one.write_text("refine: {threshold: 0.3, share: 0.7}\nedit: {others: 5}\n")

@@ -11,6 +11,7 @@ from kn_lightning.data import sources as sources
 from kn_lightning.data.modules import PromptGroups
 from kn_lightning.errors import InputError, nearest
 from kn_lightning.flags import flags_of, subclasses
+from kn_lightning.given import Given
 from kn_lightning.parsing import no_command, parsed
 
 
@@ -130,3 +131,28 @@ def test_nearest_flag_is_looked_for_in_its_own_section_first() -> None:
 def test_first_argument_that_is_no_command(tmp_path: Path) -> None:
     assert "did you mean formation?" in str(no_command("formations"))
     assert f"--run_dir {tmp_path}" in str(no_command(str(tmp_path)))
+
+
+def test_secrets_are_in_no_line_wherever_they_were_given(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    content = {"edit": {"api_ky": "PW1", "share": "http://me:PW2@h/x?PW3"}}
+    flags = ["--edit.pasword=PW4", "--hf_token", "PW5", "PW55", "--edit.share", "PW4"]
+    text = 'Parser key "edit": PW1 PW4 PW5 PW55 http://me:PW2@h/x?PW3 and 0.5 PW'
+    given = Given(flags, {config: content})
+    hidden = given.hiding({"edit.share"})
+    assert hidden(text) == 'Parser key "edit": … … … … http://h/x and 0.5 PW'
+    assert "PW" not in str(given.without_secrets(hidden)).replace("c.yaml", "")
+    # What the flag of that name takes is shown.
+    assert Given(["--data.pack_tokens", "0"], {}).hiding({"data.pack_tokens"})("0") == "0"
+    long = "http://me:" + 70 * "P" + "@host"  # of which the line has less
+    assert "PPP" not in said("run", "--concepts", "a", "--edit.share", long)
+
+
+def test_list_of_the_wrong_kind_is_shown_in_its_own() -> None:
+    for values, written in (
+        ("--edit.prompts [1]", """--edit.prompts '["1"]'"""),
+        ("--edit.prompts no 1.5", """--edit.prompts '["no", "1.5"]'"""),
+        ("--edit.factors [a]", "--edit.factors [0,0.5]"),
+        ("--edit.size [1]", "--edit.size [1,2]"),
+    ):
+        assert said("run", "--concepts", "a", *values.split(" ")).endswith(written)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from callbacks.commands import command
+from callbacks.commands import REPOSITORY, command
 
+from kn_lightning.command import run_command
+from kn_lightning.errors import InputError
 from kn_lightning.printable import printable
 
 
@@ -46,3 +51,38 @@ def test_names_of_a_files_columns_reach_the_terminal_spelled(tmp_path: Path) -> 
     done = command("analyze.py", *flags, cwd=tmp_path)
     assert "\\x1b]0;title\\x07\\u202e" in done.err
     assert printable(done.err) == done.err
+
+
+def test_line_of_any_length_keeps_its_place_and_its_remedy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse() -> None:
+        raise InputError(f"data.path {'x' * 10**6}: give another")
+
+    with pytest.raises(SystemExit):
+        run_command(refuse)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert len(line) < 1100
+    assert line.startswith("error: data.path xxx")
+    assert line.endswith("x: give another")
+
+
+PRINTED = r"""
+import sys
+from kn_lightning.command import run_command
+run_command(lambda: (sys.stdout.write("é 日本\n"), sys.stderr.write("日\n")))
+"""
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "latin-1:strict", "utf-8"])
+def test_letters_that_an_output_does_not_have_are_spelled(encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTED],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    plain = encoding.partition(":")[0]
+    shown = ("é 日本\n", "日\n") if plain == "utf-8" else ("é \\u65e5\\u672c\n", "\\u65e5\n")
+    assert (done.stdout.decode(plain), done.stderr.decode(plain)) == shown

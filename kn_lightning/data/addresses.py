@@ -1,4 +1,4 @@
-"""An address on the web -> what of it may be written down."""
+"""An address on the web, or a text that has some -> what of it may be written down."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import re
 
 # Also where the scheme was forgotten: such an address ends up in an error message.
 _USER = re.compile(r"^((?:[^/?#@]*:)?/+)?[^/?#]*@")
+_END = r"[)\]}'\"?!.,:;]*(?:\s|$)"
+"""Of an address in a sentence: the marks behind it belong to the sentence."""
+_IN_TEXT = re.compile(
+    r"([a-z][a-z\d+.-]+:/+|(?<![^\s'\"=(\[,])//)"  # a path object leaves one slash of two
+    r"(?:[^/\s]*@)?"
+    r"([^\s?#]*)"
+    rf"(?:[?#](?!{_END})\S*?(?={_END}))?",
+    re.IGNORECASE,
+)
 
 
 def public_url(url: str) -> str:
@@ -15,3 +24,8 @@ def public_url(url: str) -> str:
     "https://host/data.zip".
     """
     return _USER.sub(r"\1", re.split("[?#]", url, maxsplit=1)[0])
+
+
+def public_text(text: str) -> str:
+    """A message with each address in it as :func:`public_url` shows it; all else stays."""
+    return _IN_TEXT.sub(r"\1\2", text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,8 +22,12 @@ from kn_lightning.data.addresses import public_url
 from kn_lightning.errors import InputError
 
 _SECONDS = 60  # without a byte, before a download counts as broken off
-# RuntimeError: encrypted, or compressed in a way that zipfile doesn't know.
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError)
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    UnicodeDecodeError,  # an entry's name
+    RuntimeError,  # encrypted, or compressed in a way that zipfile doesn't know
+    OSError,  # see _of_the_content
+)
 
 
 def fetch_zip(url: str) -> Path:
@@ -88,8 +94,10 @@ def _download_on(url: str, output_file: str, _: Any) -> None:
         if damaged is not None:
             raise zipfile.BadZipFile(f"{damaged} is damaged")
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and not _of_the_content(error):
+            raise
         part.unlink()  # All has come, and it is wrong: the next call starts afresh.
-        raise zipfile.BadZipFile(str(error)) from error
+        raise zipfile.BadZipFile(_said(error)) from error
     part.replace(output_file)
 
 
@@ -115,13 +123,23 @@ def data_files(path: Path, folder: str, pattern: str) -> Iterator[list[Traversab
                 yield _named(zipfile.Path(archive), path, folder, pattern)
         else:
             yield [path]
-    except OSError as error:
-        raise InputError(f"data.path {path}: {error.strerror or error}") from error
     except _UNREADABLE as error:
+        archived = path.suffix.lower() == ".zip"
+        if isinstance(error, OSError) and not (archived and _of_the_content(error)):
+            raise InputError(f"data.path {path}: {error.strerror or error}") from error
         raise InputError(
-            f"data.path {path}: no zip archive that can be read whole ({error}); unpack it and "
-            "give the folder"
+            f"data.path {path}: no zip archive that can be read whole ({_said(error)}); unpack it"
+            " and give the folder"
         ) from error
+
+
+def _of_the_content(error: OSError) -> bool:
+    """Whether the archive is at fault, not the disk: bz2's error, or a place before it."""
+    return error.errno in (None, errno.EINVAL)
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__  # an EOFError says nothing
 
 
 def _named(root: Traversable, path: Path, folder: str, pattern: str) -> list[Traversable]:

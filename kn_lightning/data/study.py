@@ -113,7 +113,7 @@ def make_study(
         if kept is not None:
             encoded.append(kept if tagger is None else tagged(kept, tagger))
     if not encoded:
-        reason = f"; the first: {skipped[0].concept!r}: {skipped[0].reason}" if skipped else ""
+        reason = f"; the first: {skipped[0].concept!r:.60}: {skipped[0].reason}" if skipped else ""
         raise InputError(
             f"no prompt group is left of {len(groups)}{reason}; give answers that are one token"
             " of the encoder, or model.answers multi, in prompts that it takes"

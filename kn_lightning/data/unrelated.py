@@ -107,8 +107,8 @@ def _given(encoder: Encoder, name: str, texts: Sequence[str], several: bool) -> 
         result = encode_prompt(encoder, Prompt(text), name, f"{name}/unrelated/{number}", several)
         if isinstance(result, Skipped):
             raise InputError(
-                f"edit.unrelated_prompts {text!r} with the answer {name!r} (edit.unrelated):"
-                f" {result.reason}"
+                f"edit.unrelated_prompts {text!r:.60} with the answer {name!r:.60}"
+                f" (edit.unrelated): {result.reason}"
             )
         encoded.append(result)
     return EncodedGroup(name, None, tuple(encoded))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from os.path import expanduser
 from pathlib import Path
 
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from transformers import (
     AutoModelForMaskedLM,
     AutoTokenizer,
@@ -19,6 +21,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from kn_lightning.core.forward import TokenBatch
+from kn_lightning.data.addresses import public_url
 from kn_lightning.encoders.contract import probe_batch, verified_traits
 from kn_lightning.encoders.discovery import discover
 from kn_lightning.encoders.encoder import Encoder, Traits
@@ -93,12 +96,18 @@ def located(name: str, flag: str = "model.encoder") -> tuple[str, str]:
         flag: that gave it, for messages.
 
     Raises:
-        InputError: a revision of a folder, which has none.
+        InputError: an address, a name that no folder can have, or a revision of a folder, which has
+            none.
     """
     if name == EMBEDDED:
         return str(EMBEDDED_FOLDER), _NEWEST
     folder = expanduser(name)
     checked_path(flag, folder)
+    if "://" in name:  # it may have an @ before its host
+        raise InputError(
+            f"{flag} {public_url(name)}: an address; give a Hub id such as"
+            " google-bert/bert-base-cased, or a folder"
+        )
     place, at, revision = folder.rpartition("@")
     if not (at and place and revision) or Path(folder).exists():
         return folder, _NEWEST
@@ -174,7 +183,7 @@ def _load_model(name: str, folder: str, revision: str) -> PreTrainedModel:
         raise InputError(f"model.encoder {name}: no such folder; give a folder or a Hub id")
     model: PreTrainedModel
     try:
-        with _quiet():
+        with quiet():
             model, info = AutoModelForMaskedLM.from_pretrained(
                 folder,
                 revision=revision,
@@ -206,16 +215,18 @@ def _load_model(name: str, folder: str, revision: str) -> PreTrainedModel:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bars and reports: what is wrong with weights is said in one line."""
-    before = transformers_logging.get_verbosity()
+def quiet() -> Iterator[None]:
+    """Without transformers' bars and reports, and the Hub's of each try: one line says it all."""
+    before, hub = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
+    hub_logging.set_verbosity(logging.ERROR)
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         transformers_logging.set_verbosity(before)
+        hub_logging.set_verbosity(hub)
 
 
 def _advice(name: str, folder: str, error: str) -> str:
@@ -242,7 +253,7 @@ def _advice(name: str, folder: str, error: str) -> str:
 
 def _load_tokenizer(name: str, folder: str, revision: str) -> PreTrainedTokenizerBase:
     try:
-        with _quiet():
+        with quiet():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 folder, revision=revision, trust_remote_code=False
             )

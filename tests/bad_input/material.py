@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,6 +45,7 @@ _TEXTS = {
     "utf16.jsonl": GOOD.encode("utf-16"),
     "weights.bin": bytes(range(256)),
     "unknown_answer.jsonl": '{"concept": "qwertyuiop", "prompts": ["[MASK] is a cat."]}',
+    "long_concept.jsonl": json.dumps({"concept": "a" * 10**6, "prompts": ["[MASK] is young."]}),
     "long_end.jsonl": json.dumps({"concept": "kitten", "prompts": ["cat " * 200_000 + "[MASK]"]}),
     "itself.yaml": "model: &a {encoder: *a}\n",
     "long.jsonl": json.dumps({"concept": "kitten", "prompts": ["[MASK]" + " cat" * 600]}),
@@ -160,6 +162,10 @@ def write_material(folder: Path) -> None:
         _write(folder / f"{name}.jsonl", GOOD.encode() + b"\n" + bad)
     for name, text in _TEXTS.items():
         _write(folder / name, text if isinstance(text, bytes) else text.encode())
+    with zipfile.ZipFile(folder / "lzma.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("ConceptNet/test.jsonl", 100 * GOOD)
+    whole = (folder / "lzma.zip").read_bytes()
+    _write(folder / "lzma.zip", whole[:80] + b"\xff" * 20 + whole[100:])
     _write_models(folder / "models")
     _write_runs(folder / "damaged")
 

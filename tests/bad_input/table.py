@@ -8,6 +8,8 @@ from pathlib import Path
 
 from callbacks.commands import REPOSITORY, Finished, analyze, table
 
+from kn_lightning.printable import printable
+
 from .cases import Case, run
 from .fuzz_table import kept_section
 from .material import ODD, write_material, write_odd
@@ -47,7 +49,7 @@ def page(said: dict[Case, str], outcomes: dict[str, str]) -> str:
     for section, cases in groupby(EVERY, lambda case: case.section):
         lines.append(f"\n## {section}\n\n| what | command | message |\n| --- | --- | --- |\n")
         for case in cases:
-            cells = (case.what, _code(" ".join(case.command)), _code(said[case]))
+            cells = (case.what, _code(printable(" ".join(case.command))), _code(said[case]))
             lines.append(f"| {' | '.join(cells)} |\n")
     rows = [f"| {what} | {outcome} |\n" for what, outcome in outcomes.items()]
     return "".join([*lines, _ODD, *rows, kept_section()])

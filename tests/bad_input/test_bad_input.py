@@ -47,6 +47,7 @@ def test_bad_input_is_one_line_that_names_it_and_writes_nothing(
     assert done.out == ""
     assert re.fullmatch(r"error: .+\n", done.err), done.err
     assert "Traceback" not in done.err
+    assert "hunter" not in done.err  # users, passwords and tokens of the cases
     for word in case.words:
         assert word in done.err
     assert len(done.err) < 700

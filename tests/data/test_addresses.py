@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from kn_lightning.data.addresses import public_url
+from kn_lightning.data.addresses import public_text, public_url
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,21 @@ from kn_lightning.data.addresses import public_url
 )
 def test_user_password_query_and_fragment_are_left_out(url: str, public: str) -> None:
     assert public_url(url) == public
+
+
+@pytest.mark.parametrize(
+    ("text", "public"),
+    [
+        ("data.url http://me:PW@host/x?token=T: none", "data.url http://host/x: none"),
+        ("--data.url=https://host/x?T (did you mean https://me@host/x?T?); help", None),
+        ("path http:/me:P@W@host/x#T, 's3://PW@b/run?T'; [//me:PW@host/x]", None),
+        ("is it there? give #1, a@b.c or no-such/encoder@main; see C:/me@x/a?b", ""),
+        ("/home//me@x/a#b is what http://host/x? and (see http://host/x).", ""),
+    ],
+)
+def test_message_has_addresses_without_secrets_and_all_else(text: str, public: str | None) -> None:
+    if public is None:
+        assert "PW" not in public_text(text)
+        assert not re.search(r"\bT\b|me:|me@", public_text(text))
+    else:
+        assert public_text(text) == (public or text)

@@ -36,6 +36,22 @@ DEFLATED = bytearray(zipped(("data/words", b"a cat " * 100), compression=zipfile
 DEFLATED[45:49] = b"\xff" * 4  # in the middle of what is compressed
 
 
+def damaged(compression: int) -> bytes:
+    """An archive with an entry that doesn't unpack."""
+    content = bytearray(zipped(("TREx/P36.jsonl", NOISE), compression=compression))
+    content[100:200] = b"\xff" * 100
+    return bytes(content)
+
+
+BZIP2, LZMA = damaged(zipfile.ZIP_BZIP2), damaged(zipfile.ZIP_LZMA)
+NAMED = zipped(("TREx/P36-é.jsonl", b"1")).replace("é".encode(), b"\xff\xfe")
+WHOLE = zipped(("TREx/P36.jsonl", NOISE))
+SHORT = WHOLE.replace(len(NOISE).to_bytes(4, "little"), (10**6).to_bytes(4, "little"))
+END = WHOLE.rindex(b"PK\5\6")
+# Its list of entries is said to begin further back than it does: so they begin before the file.
+EARLY = WHOLE[: END + 16] + b"\xff\xff\xff\x7f" + WHOLE[END + 20 :]
+
+
 def downloads(cache: Path) -> list[str]:
     """Suffixes of what lies in the cache, but for the lock."""
     return sorted(file.suffix for file in cache.glob("*") if file.suffix != ".lock")
@@ -120,7 +136,7 @@ def test_what_goes_on_with_another_archive_is_thrown_away(server: Server, cache:
         (ARCHIVE, len(ARCHIVE) - 100),  # a wrong size, too small
         (ARCHIVE[:-100], None),
         (ARCHIVE.replace(NOISE, NOISE[::-1]), None),  # a checksum that is not the content's
-        (bytes(DEFLATED), None),
+        *((content, None) for content in (bytes(DEFLATED), BZIP2, LZMA, NAMED, SHORT, EARLY)),
     ],
 )
 def test_what_is_no_whole_archive_is_refused_and_not_kept(
@@ -276,6 +292,11 @@ def test_what_cannot_be_read_is_refused_with_its_path(tmp_path: Path) -> None:
         ("cut.zip", whole[:-50], "no zip archive"),
         ("damaged.zip", whole.replace(NOISE, NOISE[::-1]), r"no zip archive .* \(Bad CRC"),
         ("encrypted.zip", bytes(encrypted), "encrypted.*; unpack it"),
+        ("bzip2.zip", BZIP2, r"no zip archive .* \(Invalid data stream\); unpack it"),
+        ("lzma.zip", LZMA, r"no zip archive .* \(Corrupt input data\); unpack it"),
+        ("named.zip", NAMED, "no zip archive .*can't decode.*; unpack it"),
+        ("short.zip", SHORT, r"no zip archive .* \(EOFError\); unpack it"),
+        ("early.zip", EARLY, r"no zip archive .*Invalid argument\); unpack it"),
         ("empty.zip", zipped(), r"no TREx/P\*\.jsonl"),
     ):
         if content is not None:

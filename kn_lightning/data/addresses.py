@@ -6,10 +6,13 @@ import re
 
 # Also where the scheme was forgotten: such an address ends up in an error message.
 _USER = re.compile(r"^((?:[^/?#@]*:)?/+)?[^/?#]*@")
-_END = r"[)\]}'\"?!.,:;]*(?:\s|$)"
-"""Of an address in a sentence: the marks behind it belong to the sentence."""
+_END = r"[)\]}'\"?!.,:;]{0,9}(?:\s|$)"
+"""Of an address in a sentence: the marks behind it belong to the sentence.
+
+Numbers of letters are bounded: a message may have millions, of which each could begin an address.
+"""
 _IN_TEXT = re.compile(
-    r"([a-z][a-z\d+.-]+:/+|(?<![^\s'\"=(\[,])//)"  # a path object leaves one slash of two
+    r"([a-z][a-z\d+.-]{1,30}:/+|(?<![^\s'\"=(\[,])//)"  # a path object leaves one slash of two
     r"(?:[^/\s]*@)?"
     r"([^\s?#]*)"
     rf"(?:[?#](?!{_END})\S*?(?={_END}))?",

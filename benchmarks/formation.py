@@ -23,6 +23,7 @@ from kn_lightning.command import run_command
 
 _SCRIPTS = Path(__file__).parent.parent
 QUICK = ["--data.max_groups", "6", "--trainer.max_steps", "4", "--formation.every", "2"]
+PARTS = ("adjective", "adverb", "noun", "verb")
 _WITH_INTERVAL = ("probability", "n_neurons", "jaccard_with_last")
 
 
@@ -52,8 +53,10 @@ def by_step(numbers: dict[str, Any]) -> list[dict[str, Any]]:
         for layer in layers:
             for name in ("n_neurons", "jaccard_with_last"):
                 row[f"layer_{layer['layer']}_{name}"] = layer[name][place]["mean"]
-        for part in sorted(set(curves) - {"all"}):
-            row[f"{part}_probability"] = curves[part]["probability"][place]["mean"]
+        for part in PARTS:
+            row[f"{part}_probability"] = (
+                curves[part]["probability"][place]["mean"] if part in curves else None
+            )
         rows.append(row)
     return rows
 

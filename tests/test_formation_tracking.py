@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -104,6 +105,7 @@ def tracked(material: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
             done = study(material, cwd / "record", steps, *OFFLINE, cwd=cwd)
             end_of_process()
             assert done.code == 0, done.err
+            time.sleep(1)  # W&B names the folders of a run's parts by the second
     files = sorted((cwd / "wandb").glob("offline-run-*/run-*.wandb"))
     return cwd, [list(records(file)) for file in files]
 

@@ -133,15 +133,24 @@ def test_a_run_at_an_address_goes_on_and_another_study_is_refused(
     assert run_folder(ADDRESS).environment()["identity"]["refine.threshold"] == 0.3
 
 
-def test_two_ranks_write_to_one_address(local: Path, tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    # dir:// is a folder of the disk as another file system, which processes can share.
+def on_two_ranks(store: Path, *flags: object) -> None:
+    """A study at an address: dir:// is a folder as another file system, which processes share."""
+    store.mkdir()
     done = real_command(
-        "analyze.py", *STUDY, "--run_dir", "dir://run", "--trainer.devices", 2,
-        "--trainer.strategy", "ddp", FSSPEC_DIR_PATH=str(tmp_path / "store"),
-        FSSPEC_DIR_TARGET_PROTOCOL="file",
+        "analyze.py", *flags, "--run_dir", "dir://run", "--trainer.devices", 2,
+        "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp", timeout=120,
+        FSSPEC_DIR_PATH=str(store), FSSPEC_DIR_TARGET_PROTOCOL="file",
     )  # fmt: skip
     assert done.code == 0, done.err
+
+
+def test_rank_without_a_pack_keeps_no_other_waiting(tmp_path: Path) -> None:
+    on_two_ranks(tmp_path / "store", "--data.max_groups", 1)
+    assert len({row["concept"] for row in table(tmp_path / "store" / "run", "prompts")}) == 1
+
+
+def test_two_ranks_write_to_one_address(local: Path, tmp_path: Path) -> None:
+    on_two_ranks(tmp_path / "store", *STUDY)
     for name in (*TABLES, "skipped"):
         assert table(tmp_path / "store" / "run", name) == table(local, name), name
     assert (tmp_path / "store" / "run" / "report.html").exists()

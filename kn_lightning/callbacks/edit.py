@@ -107,8 +107,9 @@ class EditCallback(Callback):
         study = trainer.datamodule.study  # type: ignore[attr-defined]
         self._encoder = pl_module.encoder
         self._budget = pl_module.budget
-        encoder = self._encoder
-        self._plan = on_all_ranks(lambda: EditPlan(encoder, study, self.settings))
+        # No collective: a rank without packs doesn't come here. What can be wrong with the prompts
+        # was found when the run folder was opened.
+        self._plan = EditPlan(self._encoder, study, self.settings)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any

@@ -37,6 +37,7 @@ def on_all_ranks(do: Callable[[], T]) -> T:
     first = next((other for other, text in enumerate(said) if text is not None), None)
     if first is None:
         return result[0]
+    _part()
     if rank != 0:
         raise SystemExit(BAD_INPUT) from error
     raise error or InputError(f"rank {first}: {said[first]}")
@@ -51,6 +52,14 @@ def _gathered(text: str | None) -> tuple[int, list[str | None]]:
     said: list[str | None] = [None] * distributed.get_world_size()
     distributed.all_gather_object(said, text)
     return distributed.get_rank(), said
+
+
+def _part() -> None:
+    """Leave the group: a rank whose threads still listen to the others may abort at its end."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def leave_it_to_rank_0() -> None:

@@ -16,20 +16,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from setting import arguments, keep
 from study import analyzed
 
 from kn_lightning.command import run_command
 from kn_lightning.data.facts import FACTS, embedded_groups
-from kn_lightning.data.synonym_pairs import Pair, read_pairs, wordnet_pairs
-from kn_lightning.errors import InputError
+from kn_lightning.data.synonym_pairs import Pair, read_pairs
 from kn_lightning.report.pairing import Pairing
-from kn_lightning.report.rankings import concept_pos
 from kn_lightning.report.symmetry import symmetry
 from kn_lightning.report.synonyms import Synonyms, synonyms
 from kn_lightning.report.tables import RunTables, run_tables
 from kn_lightning.schema import MASK
+from kn_lightning.sharing import pairs_of, wordnet_synonyms
 
 FEW_EDITS = ["--edit.factors", "[0]", "--edit.max_prompts", "1", "--edit.others", "0"]
 FEW_EDITS += ["--edit.control_seeds", "0"]
@@ -74,15 +72,9 @@ def row(pairs: str, found: Pairing) -> dict[str, Any]:
 
 def synonym_pairs(tables: RunTables, file: Path | None, senses: int | None = None) -> list[Pair]:
     """WordNet's, or those of the file whose words are both concepts of the run."""
-    parts = {
-        str(concept): None if pd.isna(part) else str(part)
-        for concept, part in concept_pos(tables.prompts).items()
-    }
-    given = wordnet_pairs(parts, senses) if file is None else read_pairs(file)
-    pairs = [pair for pair in given if parts.keys() >= set(pair)]
-    if not pairs:
-        raise InputError(f"pairs {file or 'of WordNet'}: none of two concepts; give --pairs FILE")
-    return pairs
+    if file is None:
+        return wordnet_synonyms(tables, senses)[0]
+    return pairs_of(tables, read_pairs(file), file)[0]
 
 
 def of_synonyms(tables: RunTables, file: Path | None) -> tuple[list[dict[str, Any]], Synonyms]:

@@ -91,9 +91,9 @@ def answer_synonyms(arguments: Sequence[str]) -> None:
     folder = run_folder(given.run_dir)
     tables = replace(run_tables(folder.fetch()), name=folder.name)
     if pairs is None:
-        pairs, source = _wordnets(tables, given.senses)
+        pairs, source = wordnet_synonyms(tables, given.senses)
     else:
-        pairs, source = _of_run(tables, pairs, given.pairs)
+        pairs, source = pairs_of(tables, pairs, given.pairs)
     found = synonyms(tables, pairs)
     _write(given.output, found.pairs)
     _say(folder.name, source, *_synonyms_rows(found))
@@ -117,7 +117,7 @@ def answer_symmetry(arguments: Sequence[str]) -> None:
     _say(" and ".join(folder.name for folder in folders), source, *_symmetry_rows(found))
 
 
-def _wordnets(tables: RunTables, senses: int | None) -> tuple[list[Pair], str]:
+def wordnet_synonyms(tables: RunTables, senses: int | None) -> tuple[list[Pair], str]:
     """Pairs of the run's concepts by WordNet, and what is said of them."""
     parts = {
         str(concept): None if pd.isna(part) else str(part)
@@ -132,7 +132,7 @@ def _wordnets(tables: RunTables, senses: int | None) -> tuple[list[Pair], str]:
     return pairs, f"{len(pairs):,} pairs of its {len(parts):,} concepts share a WordNet synset"
 
 
-def _of_run(tables: RunTables, given: list[Pair], path: Path) -> tuple[list[Pair], str]:
+def pairs_of(tables: RunTables, given: list[Pair], path: Path) -> tuple[list[Pair], str]:
     """Those of the file's pairs that are concepts of the run, and what is said of them."""
     concepts = set(tables.prompts["concept"])
     pairs = [pair for pair in given if concepts.issuperset(pair)]

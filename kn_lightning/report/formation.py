@@ -61,9 +61,7 @@ def formation_numbers(folder: Path) -> dict[str, Any]:
         "n_without_last_neurons": len(groups[ALL]) - len(held.neurons),
         "steps": held.steps,
         "checkpoints": _checkpoints(concepts),
-        "curves": {
-            name: _curves(own, (*CURVES, FOREIGN), held.steps) for name, own in parts.items()
-        },
+        "curves": {name: _curves(own, CURVES, held.steps) for name, own in parts.items()},
         "by_layer": _by_layer(held, concepts, neurons, groups[ALL]),
         "timing": {
             name: {

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from kn_lightning.schema import SCHEMA_VERSION, SKIPPED_TABLE, TABLES
 
-from .cases import GOOD
+from .case import GOOD
 
 _MASKED = '"prompts": ["[MASK] is a young cat."]'
 _LINES = {  # second lines of JSONL files

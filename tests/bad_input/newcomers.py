@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .cases import CASES, Case
+from .case import Case
+from .flag_cases import FLAGS
+from .source_cases import SOURCES
 
 _EDIT = "edit damaged/cut out --concepts kitten --weights"
 _FORMATION = "formation out --encoders models/good models/nan"
@@ -124,5 +126,5 @@ NEWCOMERS = (
     _other("one run", "symmetry none", "run_b", "symmetry RUN_A RUN_B"),
     _other("unknown, of `symmetry`", "symmetry none texts --outptu a.csv", "--output a.csv"),
 )
-EVERY = (*CASES, *NEWCOMERS)
+EVERY = (*SOURCES, *FLAGS, *NEWCOMERS)
 """All cases, in the order of the page."""

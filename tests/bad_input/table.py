@@ -10,7 +10,7 @@ from callbacks.commands import REPOSITORY, Finished, analyze, table
 
 from kn_lightning.printable import printable
 
-from .cases import Case, run
+from .case import Case, run
 from .fuzz_table import kept_section
 from .material import ODD, write_material, write_odd
 from .newcomers import EVERY

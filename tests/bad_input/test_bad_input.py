@@ -11,7 +11,7 @@ from callbacks.commands import command
 
 from kn_lightning import load_encoder
 
-from .cases import Case, run
+from .case import Case, run
 from .material import ODD, write_material
 from .newcomers import EVERY
 from .table import PAGE, message, page, studied

@@ -34,8 +34,8 @@ def figure_listing(name: str, figure: Figure, numbers: Summary) -> Listing | Non
     return _bins(name, figure) if any(map(_steps, figure.axes)) else None
 
 
-def _listing(columns: Row, rows: list[Row], n_words: int = 1) -> Listing:
-    return Listing(say("Numbers of the figure"), columns, tuple(rows), n_words, folded=True)
+def _listing(columns: Row, rows: list[Row]) -> Listing:
+    return Listing(say("Numbers of the figure"), columns, tuple(rows), folded=True)
 
 
 def _concepts(numbers: Summary, edit: str) -> Listing:
@@ -52,7 +52,7 @@ def _layers(figure: Figure) -> Listing:
     heights = np.array([[bar.get_height() for bar in one] for one in bars])
     # Published ones are scaled to as many concepts, and no whole numbers.
     rows = [(str(layer), *map(count, np.round(own))) for layer, own in enumerate(heights.T)]
-    return _listing((say("Layer (0-based)"), *(str(one.get_label()) for one in bars)), rows, 0)
+    return _listing((say("Layer (0-based)"), *(str(one.get_label()) for one in bars)), rows)
 
 
 def _bins(name: str, figure: Figure) -> Listing:
@@ -66,7 +66,7 @@ def _bins(name: str, figure: Figure) -> Listing:
         for low, high, own in zip(edges[:-1], edges[1:], heights.T, strict=True)
         if own.any()
     ]
-    return _listing((say("From"), say("To"), *labels), rows, 0)
+    return _listing((say("From"), say("To"), *labels), rows)
 
 
 def _steps(axes: Axes) -> list[StepPatch]:

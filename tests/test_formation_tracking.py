@@ -16,7 +16,7 @@ import torch
 import wandb
 import yaml
 from callbacks.commands import Finished, command, write_jsonl
-from callbacks.wandb_runs import OFFLINE, end_of_process, of_kind, records, values
+from callbacks.wandb_runs import OFFLINE, of_kind, records, values
 from encoders.tiny import tiny_model
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -103,7 +103,6 @@ def tracked(material: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     ):
         for steps in (STEPS[:2], STEPS):
             done = study(material, cwd / "record", steps, *OFFLINE, cwd=cwd)
-            end_of_process()
             assert done.code == 0, done.err
             time.sleep(1)  # W&B names the folders of a run's parts by the second
     files = sorted((cwd / "wandb").glob("offline-run-*/run-*.wandb"))

@@ -9,7 +9,8 @@ import os
 import runpy
 import subprocess
 import sys
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,30 @@ class Finished:
     err: str
 
 
+def end_of_wandb() -> None:
+    """What W&B does where a process ends."""
+    if wandb := sys.modules.get("wandb"):
+        wandb.finish()
+        wandb.teardown()
+
+
+@contextmanager
+def wandb_of_its_own() -> Iterator[None]:
+    """No W&B service from before: it would write into the folder that was then the current one."""
+    end_of_wandb()
+    try:
+        yield
+    finally:
+        end_of_wandb()
+
+
 def command(script: str, *arguments: object, cwd: Path | None = None) -> Finished:
     """Run ``python SCRIPT ARGUMENTS`` in this process; what isn't SystemExit is raised."""
     out, err = io.StringIO(), io.StringIO()
     code = 0
     argv = [script, *map(str, arguments)]
     with (
+        wandb_of_its_own(),
         chdir(cwd or REPOSITORY),
         mock.patch.object(sys, "argv", argv),
         # Lightning's own use of jsonargparse.

@@ -19,7 +19,7 @@ from kn_lightning.formation import measured
 from kn_lightning.formation_tables import read_record, read_tables
 
 from .commands import Finished, command
-from .wandb_runs import OFFLINE, end_of_process, of_kind, records, values
+from .wandb_runs import OFFLINE, of_kind, records, values
 
 QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
 
@@ -149,7 +149,6 @@ def test_wandb_has_curves_by_step_and_at_the_end_their_table_and_figures(
 ) -> None:
     flags = ("--formation.every", 2, "--formation.folder", tmp_path / "record")
     train(tiny, prompt_file, tmp_path / "encoder", *flags, *OFFLINE)
-    end_of_process()
     (file,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     history = [values(row.item) for row in of_kind(list(records(file)), "history")]
     steps = [row["trainer/global_step"] for row in history if "formation/probability" in row]

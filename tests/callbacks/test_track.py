@@ -26,7 +26,7 @@ from kn_lightning.run_folder import RUN_ID, RunFolder
 
 from .commands import REPOSITORY, Finished, command, no_report, real_command, table
 from .conftest import GROUPS, Study
-from .wandb_runs import OFFLINE, end_of_process, of_kind, records, values
+from .wandb_runs import OFFLINE, of_kind, records, values
 
 SECRETS = {"USER": "somebody-else", "LOGNAME": "somebody-else", "WANDB_API_KEY": "5ecre7" * 7}
 HOST = "machine-of-somebody"
@@ -75,9 +75,7 @@ def tracked(
         mock.patch.object(socket, "gethostname", return_value=HOST),
     ):
         cut_off = command("analyze.py", *arguments, "--trainer.limit_predict_batches", 1, cwd=cwd)
-        end_of_process()
         done = command("analyze.py", *arguments, cwd=cwd)
-        end_of_process()
     assert done.code == 0, done.err
     files = sorted((cwd / "wandb").glob("offline-run-*/run-*.wandb"))
     return Tracked(cwd, run_dir, [list(records(file)) for file in files], cut_off)
@@ -238,7 +236,6 @@ def test_disabled_tracking_leaves_nothing_behind(
             *flags,
             cwd=tmp_path,
         )
-    end_of_process()
     assert done.code == 0, done.err
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert not (tmp_path / "run" / RUN_ID).exists()

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import wandb
 from wandb.proto import wandb_internal_pb2
 
 from .commands import REPOSITORY
@@ -40,9 +39,3 @@ def of_kind(run: list[Any], kind: str) -> list[Any]:
 def values(updates: Any) -> dict[str, Any]:
     """Items of a config, summary or history record, nested keys joined with a dot."""
     return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in updates}
-
-
-def end_of_process() -> None:
-    """What wandb does when a script ends."""
-    wandb.finish()
-    wandb.teardown()

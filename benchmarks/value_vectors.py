@@ -27,18 +27,25 @@ QUICK = ["--data.max_groups", "6", "--model.rule", "gauss_legendre", "--model.no
 def row(layer: str, found: dict[str, Any]) -> dict[str, Any]:
     """Of all layers or one: medians with their 95 % bootstrap intervals, and the test."""
     test = found["test"] or {}
+    own, random = found["knowledge"], found["random"]
+    intervals = [one or (None, None) for one in (own["median_ci"], random["median_ci"])]
+    (own_low, own_high), (random_low, random_high) = intervals
     low, high = found["times_ci"] or (None, None)
     return {
         "layer": layer,
         "concepts": found["n"],
-        "knowledge_neurons": found["knowledge"]["n_neurons"],
-        "rank_knowledge": found["knowledge"]["median"],
-        "rank_random": found["random"]["median"],
+        "knowledge_neurons": own["n_neurons"],
+        "rank_knowledge": own["median"],
+        "knowledge_from": own_low,
+        "knowledge_to": own_high,
+        "rank_random": random["median"],
+        "random_from": random_low,
+        "random_to": random_high,
         "times_higher": found["times"],
         "from": low,
         "to": high,
-        "first_ten_knowledge": found["knowledge"]["top_10"],
-        "first_ten_random": found["random"]["top_10"],
+        "first_ten_knowledge": own["top_10"],
+        "first_ten_random": random["top_10"],
         "p": test.get("p_adjusted", test.get("p")),
     }
 

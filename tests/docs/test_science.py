@@ -153,6 +153,19 @@ def denied(edit: str) -> Callable[[], list[float]]:
     return found
 
 
+def promoted(of: str, layer: str = "all") -> Callable[[], list[float]]:
+    """Where value vectors promote the concept: a median with its interval, or a share."""
+
+    def found() -> list[float]:
+        row = where(only("value_vectors"), layer=layer)
+        if of.startswith("first_ten"):
+            return [100 * row[of]]
+        limits = "" if of == "times_higher" else of.removeprefix("rank_") + "_"
+        return [row[of], row[f"{limits}from"], row[f"{limits}to"]]
+
+    return found
+
+
 OWN = ("within", "from", "to")
 BETWEEN = ("between", "between_from", "between_to")
 
@@ -160,6 +173,13 @@ BETWEEN = ("between", "between_from", "between_to")
 @pytest.mark.parametrize(
     ("claim", "values"),
     [
+        (r"at a median place of (\S+ \[.*?\]) of", promoted("rank_knowledge")),
+        (r"neurons, and at (\S+ \[.*?\]), which is chance", promoted("rank_random")),
+        (r"same layers: (\d+ times \[.*?\]) higher", promoted("times_higher")),
+        (r"(\S+ %) of knowledge neurons have it among", promoted("first_ten_knowledge")),
+        (r"first ten tokens, (\S+ %) of random ones", promoted("first_ten_random")),
+        (r"there is no difference \((\S+ times \[.*?\])\)", promoted("times_higher", "0")),
+        (r"in the highest it is (\S+ times \[.*?\])\.", promoted("times_higher", "5")),
         (r"best neurons (\S+ % \[.*?\]) are among the ten", ablation("overlap_10")),
         (r"of as many as are coarse (\S+ % \[.*?\]);", ablation("overlap_coarse")),
         (r"correlate with Spearman's (\S+ \[.*?\])\.", ablation("spearman_candidates")),

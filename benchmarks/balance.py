@@ -1,6 +1,7 @@
 """How evenly ranks share packs: efficiency at 2 to 512 ranks, over the measured cost of each pack.
 
     python benchmarks/balance.py [--prompts LAMA.jsonl]
+    python benchmarks/balance.py [--prompts LAMA.jsonl] --shape minilm --repeats 1 --no-giants
 
 A study of the paper's size (742 concepts) with 20,100 random prompts is computed by one process,
 and each of its packs timed. Packs depend on the study alone, so any number of ranks would compute
@@ -9,10 +10,12 @@ computed its last one, and the slowest rank's sum of measured times is the study
 beforehand" is as at addresses: by the estimate alone. "Largest" is what no way of sharing can
 exceed, since a concept is never cut. Concepts' sizes: those of a file in LAMA's form, its subjects
 masked, or long-tailed ones; a cell leaves out concepts of more than a 64th of all prompts.
+The smaller the encoder, the more of a pack's time is its start, whatever its size.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import subprocess
@@ -170,7 +173,8 @@ def main() -> None:
     """Measure, deal, keep."""
     parser = arguments(__doc__)
     parser.add_argument("--prompts", type=Path, help="in LAMA's form; else long-tailed sizes")
-    parser.add_argument("--shape", choices=["embedded", "tiny"], default="embedded")
+    parser.add_argument("--shape", choices=["minilm", "embedded", "tiny"], default="embedded")
+    parser.add_argument("--giants", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--repeats", type=int, default=2, help="of the study that is measured")
     options = parser.parse_args()
     n_prompts, pack_tokens = PROMPTS, PACK_TOKENS
@@ -181,7 +185,10 @@ def main() -> None:
     if options.quick:
         sizes = sizes[:200]
     name = "ConceptNet's sizes" if options.prompts else "long-tailed sizes"
-    for cell, some in ((name, sizes), (f"{name}, without giants", without_giants(sizes))):
+    kinds = {f"{name}, {options.shape}, without giants": without_giants(sizes)}
+    if options.giants:
+        kinds[f"{name}, {options.shape}"] = sizes
+    for cell, some in kinds.items():
         some = scaled(some, n_prompts)
         found = measured_packs(options.shape, some, pack_tokens, options.repeats)
         keep("balance", cell, rows(*found), options.quick, **cost_fit(*found))

@@ -46,6 +46,13 @@ SHAPES: dict[str, dict[str, int]] = {
         "intermediate_size": 4096,
     },
     "bert-base": {},  # BertConfig's own: 12 layers, 768 wide, 3,072 neurons, 30,522 tokens
+    "minilm": {  # that of MiniLM with 6 layers
+        "num_hidden_layers": 6,
+        "hidden_size": 384,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+        "vocab_size": 30522,
+    },
     "embedded": {  # of this package's encoder, with more words
         "num_hidden_layers": 4,
         "hidden_size": 128,

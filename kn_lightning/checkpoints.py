@@ -5,17 +5,18 @@ A checkpoint is whatever ``--model.encoder`` takes; of the Hub also ``name@revis
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import ArgumentParser
 from lightning.pytorch.loggers import Logger
 from transformers import AutoConfig
 
 from kn_lightning.attribution import row_budget
+from kn_lightning.checkpoint_steps import FLAG, steps_of
 from kn_lightning.config_files import read_configs
 from kn_lightning.core.registry import AttributionSettings
 from kn_lightning.data import sources as sources  # --data finds its classes by name
@@ -33,14 +34,11 @@ from kn_lightning.formation import (
     measured,
 )
 from kn_lightning.formation_record import FormationRecord
-from kn_lightning.formation_tracking import FormationTracking, loggers_of, shown
+from kn_lightning.formation_tracking import FormationTracking, shown, trainer_of
 from kn_lightning.parsing import parsed, subcommand
 from kn_lightning.schema import EncodedGroup
 
-_FLAG = "--encoders"
 _ALIKE = ("model_type", "num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
-_NUMBER = re.compile(r"(\d+)([kK]?)\D*$")
-_THOUSAND = 1000
 
 
 def formation_parser() -> ArgumentParser:
@@ -55,7 +53,7 @@ def formation_parser() -> ArgumentParser:
         " further checkpoints too",
     )
     parser.add_argument(
-        _FLAG,
+        FLAG,
         nargs="+",
         required=True,
         help="in the order of the training: folders, Hub ids, name@revision",
@@ -65,7 +63,7 @@ def formation_parser() -> ArgumentParser:
         nargs="+",
         type=int,
         help="of the training, one for each; else the last number of each name"
-        " (20k is 20000), else 0, 1, 2, …",
+        " (20k is 20000, 1.5M 1500000; a commit's hash is none), else 0, 1, 2, …",
     )
     parser.add_subclass_arguments(PromptGroups, "data", help="whose concepts are followed")
     parser.set_defaults({"data": {"class_path": "kn_lightning.data.sources.EmbeddedPrompts"}})
@@ -74,6 +72,11 @@ def formation_parser() -> ArgumentParser:
         "--model.answers", default=SINGLE, help="single, or multi: of several tokens"
     )
     parser.add_class_arguments(FormationSettings, "formation")
+    parser.add_argument(
+        "--trainer.accelerator",
+        default="auto",
+        help="cpu, gpu, …; auto takes what is there. One device is used",
+    )
     parser.add_argument(
         "--trainer.logger",
         type=Logger | Iterable[Logger] | bool | None,
@@ -100,8 +103,10 @@ def write_checkpoints(arguments: Sequence[str]) -> tuple[FormationRecord, list[L
     model = {key: value for key, value in vars(given.model).items() if key != "answers"}
     record = FormationRecord(given.folder, "formation")
     settings = shown(yaml.safe_load(parser.dump(config, skip_link_targets=False)), record)
+    trainer = trainer_of(given.trainer.logger, given.trainer.accelerator)
     study = _Study(
-        FormationTracking(loggers_of(given.trainer.logger), record, settings),
+        FormationTracking(trainer.loggers, record, settings),
+        trainer.strategy.root_device,
         record,
         given.data,
         given.formation,
@@ -112,40 +117,13 @@ def write_checkpoints(arguments: Sequence[str]) -> tuple[FormationRecord, list[L
     return record, study.tracking.loggers
 
 
-def steps_of(names: Sequence[str], given: Sequence[int] | None = None) -> list[Step]:
-    """The checkpoints with their training steps.
-
-    Raises:
-        InputError: fewer than two, one twice, or steps that don't ascend.
-    """
-    if len(names) < 2:
-        raise InputError(
-            f"{_FLAG} {' '.join(names)}: give two checkpoints or more, with a space between"
-        )
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{_FLAG} {twice[0]}: it is there twice; give it once")
-    if given is None:
-        found = [_NUMBER.search(name.rstrip("/")) for name in names]
-        numbers = [int(m[1]) * (_THOUSAND if m[2] else 1) for m in found if m is not None]
-        ascend = len(numbers) == len(names) and sorted(set(numbers)) == numbers
-        given = numbers if ascend else range(len(names))
-    if len(given) != len(names):
-        raise InputError(f"--steps: {len(given)} for {len(names)} checkpoints; give one for each")
-    if sorted(set(given)) != list(given) or given[0] < 0:
-        raise InputError(
-            f"--steps {' '.join(map(str, given))}: they don't ascend from 0 or more; give"
-            f" {_FLAG} and steps in the order of the training"
-        )
-    return [Step(number, name) for number, name in zip(given, names, strict=True)]
-
-
 class _Study:
     """What is asked of every checkpoint, and where it is written."""
 
     def __init__(
         self,
         tracking: FormationTracking,
+        device: torch.device,
         record: FormationRecord,
         data: PromptGroups,
         settings: FormationSettings,
@@ -153,6 +131,7 @@ class _Study:
         several: bool,
     ) -> None:
         self.tracking = tracking
+        self.device = device
         self.record = record
         self.data = data
         self.settings = settings
@@ -169,6 +148,7 @@ class _Study:
             if done.get(step.number) == step.checkpoint:
                 continue
             encoder = _loaded(str(step.checkpoint))
+            encoder.model.to(self.device)  # type: ignore[arg-type]
             encoded = encoded_groups(encoder, groups, excluded, self.data.tag_pos, self.several)
             chosen = self.settings.chosen(encoded)
             done = self._agreed(encoder, chosen, step, steps)
@@ -205,7 +185,7 @@ class _Study:
         differing = [key for key, value in self._identity.items() if own[key] != value]
         if differing:
             raise InputError(
-                f"{_FLAG} {step.checkpoint}: it differs from those before in"
+                f"{FLAG} {step.checkpoint}: it differs from those before in"
                 f" {', '.join(differing)}; give checkpoints of one training, with its tokenizer"
             )
         return self.record.checkpoints()
@@ -218,19 +198,25 @@ def check_alike(names: Sequence[str]) -> None:
         for key, value in shape.items():
             if value != shapes[0][key]:
                 raise InputError(
-                    f"{_FLAG} {name}: its {key} is {value}, that of {names[0]} is"
+                    f"{FLAG} {name}: its {key} is {value}, that of {names[0]} is"
                     f" {shapes[0][key]}; give checkpoints of one training"
                 )
 
 
 def _shape(name: str) -> dict[str, Any]:
-    place, revision = located(name, _FLAG)
+    place, revision = located(name, FLAG)
+    if place.endswith(".ckpt"):
+        raise InputError(
+            f"{FLAG} {name}: a checkpoint of Lightning is pickled, so it is never read; give"
+            " folders that save_pretrained has written, or let `train.py --formation.every N`"
+            " measure while it trains"
+        )
     try:
         with quiet():
             config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
     except Exception as error:  # what a broken folder raises is transformers' business
         raise InputError(
-            f"{_FLAG} {name}: no checkpoint there ({reason(error)}); give a folder that"
+            f"{FLAG} {name}: no checkpoint there ({reason(error)}); give a folder that"
             " save_pretrained has written, or a Hub id, with @revision where it has several"
         ) from error
     text = config.get_text_config()
@@ -242,4 +228,4 @@ def _loaded(name: str) -> Encoder:
         return load_encoder(name)
     except InputError as error:
         said = str(error).removeprefix(f"model.encoder {name}: ").removeprefix(f"{name}: ")
-        raise InputError(f"{_FLAG} {name}: {said}") from error
+        raise InputError(f"{FLAG} {name}: {said}") from error

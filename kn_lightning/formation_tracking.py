@@ -11,9 +11,11 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 
+from kn_lightning.errors import InputError
 from kn_lightning.formation import metrics
 from kn_lightning.formation_record import FormationRecord
 from kn_lightning.formation_tables import read_tables
@@ -24,20 +26,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def loggers_of(given: Logger | Sequence[Logger] | bool | None) -> list[Logger]:
-    """What ``--trainer.logger`` stands for: ``true`` is Lightning's default."""
-    if not given:
-        return []
-    trainer = Trainer(
-        logger=given,
-        accelerator="cpu",
-        devices=1,
-        plugins=LightningEnvironment(),  # no cluster is asked: nothing is trained
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    return list(trainer.loggers)
+def trainer_of(logger: Logger | Sequence[Logger] | bool | None, accelerator: str) -> Trainer:
+    """What flags of the Trainer stand for: it has their loggers and their device.
+
+    Raises:
+        InputError: there is no such accelerator.
+    """
+    try:
+        return Trainer(
+            logger=logger or False,
+            accelerator=accelerator,
+            devices=1,
+            plugins=LightningEnvironment(),  # no cluster is asked: nothing is trained
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise InputError(
+            f"trainer.accelerator {accelerator}: {' '.join(str(error).split())} (auto takes what"
+            " is there)"
+        ) from error
 
 
 def shown(settings: dict[str, Any], record: FormationRecord) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import torch
 from callbacks.commands import command, write_jsonl
 from test_planted import CUES, PLANTED, TEMPLATES, planted_encoder
 
-from kn_lightning.checkpoints import steps_of
+from kn_lightning.checkpoint_steps import steps_of
 from kn_lightning.encoders.loading import located
 from kn_lightning.errors import InputError
 from kn_lightning.formation import FormationSettings
@@ -181,6 +181,10 @@ def test_tokenizer_that_reads_the_prompts_otherwise_is_refused(
     [
         (["a/step100", "a/step20k"], None, [100, 20000]),
         (["google/multiberts@step_0", "google/multiberts@step_2000"], None, [0, 2000]),
+        (["encoder@1a2b3c4d", "encoder@9f8e7d6c"], None, [0, 1]),  # hashes are no steps
+        (["run1@9f8e7d6", "run2@1a2b3c4"], None, [1, 2]),
+        (["step500k", "step1.5M"], None, [500_000, 1_500_000]),
+        (["out/checkpoint-500/model", "out/checkpoint-900/model"], None, [500, 900]),
         (["early", "late"], None, [0, 1]),
         (["v2", "v1"], None, [0, 1]),  # no steps: they don't ascend
         (["early", "late"], [5, 7], [5, 7]),

@@ -3,7 +3,7 @@
     python benchmarks/balance.py [--prompts LAMA.jsonl]
     python benchmarks/balance.py [--prompts LAMA.jsonl] --shape minilm --repeats 1 --no-giants
 
-A study of the paper's size (742 concepts) with 20,100 random prompts is computed by one process,
+A study of the paper's 742 concepts, with 20,100 random prompts is computed by one process,
 and each of its packs timed. Packs depend on the study alone, so any number of ranks would compute
 the same ones: each rank takes the dearest pack that is left, by the estimate, as soon as it has
 computed its last one, and the slowest rank's sum of measured times is the study's. "Dealt

@@ -41,18 +41,3 @@ def test_what_is_next_can_be_given_from_any_folder(
         words = shlex.split(said.partition("Hub: ")[2])
         assert words[:3] == ["python", str(script), "--config"]
         assert (REPOSITORY / words[3]).is_file()
-
-
-@pytest.mark.parametrize("no_color", ["", "1"])
-def test_progress_on_a_terminal_is_plain_with_no_color(
-    no_color: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from io import StringIO
-
-    from rich.console import Console
-
-    monkeypatch.setenv("NO_COLOR", no_color)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    written = StringIO()
-    Console(file=written, force_terminal=True).print("[red]1 of 2 prompts[/red]")
-    assert ("\x1b[31m" in written.getvalue()) == (not no_color)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -11,7 +12,7 @@ from unittest import mock
 import fsspec
 import pandas as pd
 import pytest
-from callbacks.commands import Finished, command
+from callbacks.commands import REPOSITORY, Finished, command
 from report.runs import ENVIRONMENT, Rows, plain, planted_tables, prompt_row, write_run
 
 PAIRS = "".join(f"w{i}\tv{i}\n" for i in range(12)) + "car\tauto\nw0\tcar\n"
@@ -64,6 +65,13 @@ def lines(done: Finished) -> list[list[str]]:
     return [[cell.strip() for cell in row if cell.strip()] for row in rows if len(row) > 3]
 
 
+def assert_said(rows: pd.DataFrame, name: str) -> None:
+    """docs/science.md names the columns, in their order."""
+    page = (REPOSITORY / "docs" / "science.md").read_text(encoding="utf-8")
+    (said,) = re.findall(rf"`{name}.csv` has (.*?)[;.](?:\s|$)", page, re.DOTALL)
+    assert re.findall(r"`(\w+)`", said) == rows.columns.tolist()
+
+
 def test_synonyms_are_found_and_written(runs: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "synonyms.csv"
     done = command(
@@ -79,6 +87,7 @@ def test_synonyms_are_found_and_written(runs: Path, tmp_path: Path) -> None:
     rows = pd.read_csv(output)
     assert len(rows) == 12
     assert (rows["jaccard"] == 1).all()
+    assert_said(rows, "synonyms")
     assert [path.name for path in output.parent.iterdir()] == ["synonyms.csv"]
 
 
@@ -98,6 +107,7 @@ def test_two_prompts_of_a_sentence_are_compared(runs: Path, tmp_path: Path) -> N
     assert relation[-1] == template[-1] == "< 0.001"
     assert "12 sentences of both, of 12 and 12 prompts" in done.out
     rows = pd.read_csv(output)
+    assert_said(rows, "symmetry")
     assert set(rows["template"]) == {"[MASK] is [WORD]."}
     assert (rows["concept_a"].str[1:] == rows["concept_b"].str[1:]).all()
 

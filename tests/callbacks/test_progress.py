@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -76,6 +77,33 @@ def test_lines_say_prompts_a_second_and_time_left(clock: list[float], console: i
         "60 of 100 prompts, 5.0 prompts/s, 8 s left",
         "100 of 100 prompts, 5.0 prompts/s, 0 s left",
     ]
+
+
+class Terminal(io.StringIO):
+    """Something written to that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_bar_on_a_terminal_is_plain_with_no_color(
+    no_color: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"NO_COLOR": no_color, "TERM": "xterm-256color"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    written = Terminal()
+    monkeypatch.setattr(sys, "stderr", written)
+    callback, on = ProgressCallback(), trainer()
+    callback.on_predict_start(on, cast("Any", None))
+    for one in PACKS:
+        finish(callback, on, one)
+    callback.on_predict_end(on, cast("Any", None))
+    assert "100/100" in written.getvalue()
+    coloured = re.search(r"\x1b\[[\d;]*\b(3[1-7]|38|9\d)\b[\d;]*m", written.getvalue())
+    assert (coloured is None) == bool(no_color)
 
 
 def test_lines_come_at_the_interval_and_at_the_end(

@@ -17,6 +17,7 @@ from mdit_py_plugins.anchors.index import slugify, unique_slug
 
 from kn_lightning.data import sources as sources
 from kn_lightning.data.modules import PromptGroups
+from kn_lightning.data.sources import EmbeddedPrompts
 from kn_lightning.flags import subclasses
 from kn_lightning.schema import OPTIONAL_TABLES, SKIPPED_TABLE, TABLES
 
@@ -110,6 +111,16 @@ def test_costs_say_what_is_measured_and_what_is_projected(built: Path) -> None:
         assert re.search(
             rf"{encoder}, random weights\s+\d+ × \d+\s+[\d.]+ GiB\s+\d+ s\s+[\d.]+ GiB", text
         )
+
+
+def test_the_whole_command_is_that_of_the_testbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    import costs
+
+    groups, _, _ = EmbeddedPrompts().selected()
+    assert {len(group.prompts) for group in groups} == {12}
+    text = costs.of_commands(json.loads((costs.RESULTS / "whole_run.json").read_text()))
+    assert f"the testbed's {len(groups)} concepts, with twelve prompts each" in text
 
 
 @pytest.mark.parametrize(("start", "projected"), [(2.0, True), (-2.0, False), (None, False)])

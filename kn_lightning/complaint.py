@@ -45,7 +45,7 @@ _VALUE = re.compile(r"(?:Got value|Given value): ?(.*?)(?= - Expected| Given val
 _MADE = re.compile(r"given class_path '([\w.]+)'")
 _CLASS = re.compile(
     r"(?:Unexpected import path format: |Expected a dot import path string: |Import path |"
-    r" class_path )'?([^\s':]+)"
+    r"instantiatable class, but | class_path )'?([^\s':]+)"
 )
 _NO_TEXT = re.compile(r"(?<![\w.])[-+]?[\d.]+(?!\w)|\b(?:true|false|null|on|off|yes|no)\b", re.I)
 """What YAML reads as a number or a truth value where a text is meant."""
@@ -173,7 +173,9 @@ class Complaint:
             or "Parser key" in self.text[found.end() :]
         ):
             return None
-        return no_class(self.key, found[1], self.given, self.flags)
+        # "Import path does not correspond to …", "class_path is abstract": they don't name it.
+        name = self.given.value(self.key) if found[1] in ("does", "is") else found[1]
+        return no_class(self.key, name or "null", self.given, self.flags)
 
     def _no_value(self) -> str | None:
         found = _FLAG.search(self.text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -56,7 +57,7 @@ def _open(logger: WandbLogger, known: Path | None) -> None:
 
     run = {}
     if known is not None and known.is_file():
-        run["WANDB_RUN_ID"] = known.read_text(encoding="utf-8")
+        run["WANDB_RUN_ID"] = _run_id(known)
     for name, value in {**_WANDB, **run}.items():
         os.environ.setdefault(name, value)
     try:
@@ -65,6 +66,20 @@ def _open(logger: WandbLogger, known: Path | None) -> None:
         raise InputError(
             f"trainer.logger: W&B: {error} (--trainer.logger.offline true needs no account)"
         ) from error
+
+
+def _run_id(path: Path) -> str:
+    """What the file says.
+
+    Raises:
+        InputError: that is no id of a run.
+    """
+    said = path.read_bytes()
+    if not re.fullmatch(rb"[A-Za-z0-9_-]+", said):
+        raise InputError(
+            f"{path}: {said[:40]!r} is no id of a W&B run; delete it, and a new run is begun"
+        )
+    return said.decode()
 
 
 def note_runs(loggers: Iterable[Logger], folder: StudyFolder) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kn_lightning.encoders.encoder import Encoder
 
 
-class MaskedSentences(LightningDataModule):
+class MaskedSentences(LightningDataModule, ABC):
     """What ``train.py`` trains on.
 
     Args:
@@ -50,6 +50,10 @@ class MaskedSentences(LightningDataModule):
         """Whether answers may be of several tokens, as that module has it."""
         several: bool = self.trainer.lightning_module.several  # type: ignore[union-attr, assignment]
         return several
+
+    @abstractmethod
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Of which a training batch is drawn."""
 
     def loader(self, data: Any, collate: Any, shuffle: bool) -> DataLoader[Any]:
         """Batches of ``data``."""

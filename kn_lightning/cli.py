@@ -123,7 +123,7 @@ class AnalyzeCLI(_ScriptCLI):
     """Flags of a study. The stages behind attribution are callbacks with a section of their own."""
 
     def __init__(self) -> None:
-        super().__init__("analyze.py", PromptGroups, "analyze.yaml")
+        super().__init__("analyze.py", PromptGroups, "analyze.yaml")  # type: ignore[type-abstract]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """``--refine``, ``--edit``, ``--write``, ``--progress``, ``--track``, ``--run_dir``, …."""
@@ -188,7 +188,7 @@ class TrainCLI(_ScriptCLI):
         # A learning rate that makes an encoder from nothing would wreck one that knows something.
         named = any(arg.partition("=")[0] in _NAMES_ENCODER for arg in sys.argv[1:])
         defaults = "train.yaml" if named else "scratch.yaml"
-        super().__init__("train.py", MaskedSentences, defaults)
+        super().__init__("train.py", MaskedSentences, defaults)  # type: ignore[type-abstract]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """``--formation`` and ``--export``."""

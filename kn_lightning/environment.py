@@ -88,6 +88,7 @@ def environment_record(
         "data": {
             "class": type(data).__name__,
             "sha256": study.sha256,
+            "pos_sha256": study.pos_sha256,
             "groups": len(study.groups),
             "prompts": sum(len(group.prompts) for group in study.groups),
             "origin": data.origin(),
@@ -106,7 +107,7 @@ def study_identity(config: dict[str, Any], record: dict[str, Any]) -> dict[str, 
     """What a resumed run must share with the one before: settings and hashes, flat."""
     return {
         **shareable(study_settings(config)),
-        "data.sha256": record["data"]["sha256"],
+        **{f"data.{key}": record["data"][key] for key in ("sha256", "pos_sha256")},
         **{f"encoder.{key}": record["encoder"][key] for key in _ENCODER},
     }
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from kn_lightning.core.agreement import agreement
 from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.errors import InputError
 from kn_lightning.keys import KEYS
 from kn_lightning.outcome import Outcome
 from kn_lightning.schema import OPTIONAL_TABLES, TABLES, EncodedPrompt
@@ -147,3 +148,16 @@ def _agreement(outcome: Outcome) -> pa.Table:
     # What is undefined is missing in the file, not a number called NaN.
     arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def check_finite(edits: pa.Table) -> None:
+    """Raise InputError for the first edit under which an answer's probability has no value."""
+    found = edits["probability_after"].to_numpy()
+    bad = np.flatnonzero(~np.isfinite(found))
+    if len(bad):
+        (row,) = edits.slice(int(bad[0]), 1).to_pylist()
+        raise InputError(
+            f"prompt {row['prompt_id']}: {row['edit']} of {row['n_neurons']} neurons"
+            f" ({row['neurons']}) makes its answer's probability NaN; give smaller edit.factors or"
+            " edit.lambda_2, or trainer.precision bf16-mixed or 32-true"
+        )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from callbacks.commands import REPOSITORY, real_command
+from callbacks.commands import REPOSITORY, real_command, write_jsonl
 from lightning.pytorch.utilities import rank_zero_only
 
 from kn_lightning import command as script
@@ -113,4 +114,39 @@ def test_under_torchrun_all_ranks_end_as_of_bad_input(tmp_path: Path, wrong: str
     assert {"data": str(path), "encoder": "./none/encoder"}[wrong] in said[0]
     assert "exitcode  : 2 " in done.stderr
     assert "exitcode  : 1 " not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_nodes_with_other_data_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """By two nodes of torchrun, each with a file of its own under the same relative path."""
+    nodes = []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for rank, verb in enumerate(("is", "eats")):
+        (tmp_path / verb).mkdir()
+        prompts = [f"the [MASK] {verb} {what}." for what in ("small", "fish", "a lot", "there")]
+        line = {"concept": "cat", "prompts": prompts, "pos": "noun"}
+        write_jsonl(tmp_path / verb / "data.jsonl", line)
+        launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+        launcher += ["--node-rank", str(rank), "--master-addr", "127.0.0.1"]
+        flags = ["--data", "JsonlPrompts", "--data.path", "data.jsonl", "--run_dir", "../run"]
+        flags += ["--trainer.accelerator", "cpu", "--trainer.num_nodes", "2"]
+        flags += ["--trainer.devices", "1", "--trainer.strategy", "ddp"]
+        script = str(REPOSITORY / "analyze.py")
+        nodes.append(
+            subprocess.Popen(
+                [sys.executable, *launcher, "--master-port", str(port), script, *flags],
+                cwd=tmp_path / verb,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    said = "".join(node.communicate(timeout=240)[1] for node in nodes)
+    (error,) = [one for one in said.splitlines() if one.startswith("error: ")]
+    assert "rank 1" in error
+    assert "another study than rank 0: data.sha256" in error
     assert not (tmp_path / "run").exists()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pyarrow as pa
 import pytest
 import torch
+from callbacks.commands import command, refused
 
 from kn_lightning.core.comparison import Compared
 from kn_lightning.core.neurons import CoarseNeurons, RefinedNeurons
@@ -199,3 +201,17 @@ def test_groups_of_an_outcome_know_their_places_and_neurons(outcome: Outcome) ->
     assert [tuple(n) for n in outcome.neurons(0)] == [(1, 0), (1, 2)]
     assert outcome.neurons(1) == []
     assert [p.prompt_id for p in outcome.prompts] == ["kitten/0", "kitten/2", "paris/0", "cat/1"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "edit"),
+    [
+        (["--edit.factors", "[0,3e38]"], "factor:3e+38 of"),
+        (["--edit.weights", "[update]", "--edit.lambda_2", "1e39"], "update of"),
+    ],
+)
+def test_an_edit_without_a_value_is_no_result(tmp_path: Path, flags: list[str], edit: str) -> None:
+    run = ("--run_dir", tmp_path / "run", "--data.max_groups", 2)
+    line = refused(command("analyze.py", *run, *flags), "NaN", edit)
+    assert "error: prompt " in line
+    assert not list(tmp_path.glob("run/parts/0*"))

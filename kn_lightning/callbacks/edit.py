@@ -23,7 +23,7 @@ from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
 from kn_lightning.ranks import on_all_ranks
 from kn_lightning.schema import TABLES
-from kn_lightning.tables import guesses
+from kn_lightning.tables import check_finite, guesses
 
 
 class Measured(NamedTuple):
@@ -134,6 +134,7 @@ class EditCallback(Callback):
             # Nothing is run where nothing is edited: such rows stay as they were, exactly.
             [after.get(number, before[row.prompt.prompt_id]) for number, row in enumerate(rows)],
         )
+        check_finite(outputs.edits)
         outputs.seconds["edits"] = time.perf_counter() - start
 
     def _measured(

@@ -21,6 +21,7 @@ from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
 from kn_lightning.ranks import on_all_ranks
 from kn_lightning.schema import OPTIONAL_TABLES, EncodedPrompt
+from kn_lightning.tables import check_finite
 from kn_lightning.weight_plan import ConceptWeights, WeightPlan, WeightState
 
 
@@ -74,6 +75,7 @@ class WeightCallback(Callback):
                 rows += _rows(pl_module.encoder, planned, state, answered[0], after)
         schema = OPTIONAL_TABLES["weight_edits"]
         outputs.weight_edits = pa.Table.from_pylist(rows, schema=schema)
+        check_finite(outputs.weight_edits)
         outputs.seconds["weight_edits"] = time.perf_counter() - start
 
 

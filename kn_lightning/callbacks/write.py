@@ -57,8 +57,14 @@ class WriteCallback(Callback):
         self._mark = time.perf_counter()
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, MaskedLanguageModel)
+        record = on_all_ranks(lambda: self._record(trainer, pl_module))
+        identity = on_all_ranks(lambda: study_identity(self.config, record))
+        first = trainer.strategy.broadcast(identity)
+        on_all_ranks(lambda: _check_same(identity, first))
         # By rank 0 for all: another rank could see a pack already that is finished from now on.
-        start = trainer.strategy.broadcast(on_all_ranks(lambda: self._start(trainer, pl_module)))
+        start = trainer.strategy.broadcast(
+            on_all_ranks(lambda: self._start(trainer, record, identity))
+        )
         assert start is not None
         data.finished, self.folder.study, claims = start
         if claims is not None:
@@ -72,16 +78,20 @@ class WriteCallback(Callback):
         # A rank may wait for the others' last packs for longer than a process group's time limit.
         self._all_ranks.enter_context(_InfiniteBarrier())
 
-    def _start(self, trainer: Trainer, module: MaskedLanguageModel) -> _Start | None:
+    def _record(self, trainer: Trainer, module: MaskedLanguageModel) -> dict[str, Any]:
+        """What this rank has: nodes may have other data, another encoder or no tagger."""
         _check_limit(trainer.limit_predict_batches)
-        return self._opened(trainer, module) if trainer.is_global_zero else None
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        return environment_record(trainer, module.encoder, data, self.config)
 
-    def _opened(self, trainer: Trainer, module: MaskedLanguageModel) -> _Start:
+    def _start(
+        self, trainer: Trainer, record: dict[str, Any], identity: dict[str, Any]
+    ) -> _Start | None:
         """Rank 0's part: the run folder opened, and what is done there."""
+        if not trainer.is_global_zero:
+            return None
         data = trainer.datamodule  # type: ignore[attr-defined]
         packs = data.study.packs
-        record = environment_record(trainer, module.encoder, data, self.config)
-        identity = study_identity(self.config, record)
         skipped = [asdict(skip) for skip in data.study.skipped]
         table = pa.Table.from_pylist(skipped, schema=SKIPPED_TABLE)
         self.folder.open(self.config, record, table, identity, self.overwrite)
@@ -165,6 +175,16 @@ def _check_limit(limit: float) -> None:
         raise InputError(
             f"trainer.limit_predict_batches {limit}: give a whole number from 1, which is of each"
             " rank's packs, or leave it out"
+        )
+
+
+def _check_same(own: dict[str, Any], first: dict[str, Any]) -> None:
+    """Raise InputError where this rank has another study than rank 0."""
+    differing = sorted(key for key in own.keys() | first.keys() if own.get(key) != first.get(key))
+    if differing:
+        raise InputError(
+            f"{platform.node()} has another study than rank 0: {', '.join(differing)}; give all"
+            " nodes the same data and encoder, and all or none nltk's tagger (--data.tag_pos false)"
         )
 
 

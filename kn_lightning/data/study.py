@@ -47,8 +47,7 @@ class Study:
         skipped: prompts and concepts that were left out, with the reason.
         packs: the groups again, cut by a token budget. They depend on the study alone, so any
             number of devices computes the same things together and gets the same result.
-        sha256: of the groups as read, before encoding and tagging: a run may go on where nltk's
-            tagger is missing, and then has no part of speech from there on.
+        sha256: of the groups as read, before encoding and tagging.
         beyond: groups of the source that the settings left out.
         several: answers may be of several tokens.
     """
@@ -59,6 +58,12 @@ class Study:
     sha256: str
     beyond: tuple[PromptGroup, ...] = ()
     several: bool = False
+
+    @property
+    def pos_sha256(self) -> str:
+        """Of the concepts' parts of speech: where nltk's tagger is missing, they have none."""
+        pos = [(group.concept, group.pos) for group in self.groups]
+        return hashlib.sha256(json.dumps(pos, ensure_ascii=False).encode()).hexdigest()
 
 
 def merged_groups(groups: Iterable[PromptGroup]) -> list[PromptGroup]:

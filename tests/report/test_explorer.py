@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 from kn_lightning.report import write_report
 
 from .rich import rich_environment, rich_tables
-from .runs import SCRIPT, plain, value_row, write_run
+from .runs import SCRIPT, plain, prompt_row, value_row, write_run
 
 ODD = {
     "concept02": SCRIPT,
@@ -56,6 +56,20 @@ def odd_page(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a report on concepts with odd names."""
     run_dir = tmp_path_factory.mktemp("odd") / "run"
     return write_report(write_run(run_dir, odd_tables(), rich_environment())).as_uri()
+
+
+@pytest.fixture(scope="module")
+def long_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a report with a concept of 130 prompts, and 130 concepts of one neuron."""
+    tables = rich_tables()
+    tables["prompts"] += [prompt_row(f"many/{n}", "many", relation="IsA") for n in range(130)]
+    for concept in (f"more{number:03}" for number in range(130)):
+        tables["prompts"].append(prompt_row(f"{concept}/0", concept))
+        tables["neurons"].append(
+            {"concept": concept, "layer": 0, "neuron": 500, "share": 1.0, "score": 0.1}
+        )
+    run_dir = tmp_path_factory.mktemp("long") / "run"
+    return write_report(write_run(run_dir, tables, rich_environment())).as_uri()
 
 
 @pytest.fixture
@@ -218,6 +232,26 @@ def test_all_is_reached_by_keyboard(opened: Any, rich_run: Path) -> None:
     page.locator("#explorer-map summary").focus()
     page.keyboard.press("Enter")
     assert page.locator(".map tbody tr").count() == 30
+
+
+@pytest.mark.parametrize(
+    ("address", "title", "tag"),
+    [("#concept=many", "many", "TR"), ("#neuron=0-500", "Layer 0, neuron 500", "A")],
+)
+def test_show_all_goes_on_at_the_first_new_row(
+    opened: Any, long_page: str, address: str, title: str, tag: str
+) -> None:
+    page = opened(long_page + address)
+    assert shows(page, title)
+    rows = page.locator("#explorer-view table").first.locator("tbody tr")
+    assert rows.count() == 100
+    button = page.locator("#explorer-view").get_by_role("button", name="Show all 130 rows")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert rows.count() == 130
+    focused = "document.activeElement"
+    assert page.evaluate(f"{focused}.tagName") == tag
+    assert page.evaluate(f"{focused}.closest('tr').rowIndex") == 101  # the head is row 0
 
 
 def test_every_table_has_a_name_and_heads(opened: Any, rich_run: Path) -> None:

@@ -104,7 +104,10 @@ function table(level, title, columns, rows, notes = []) {
   more.addEventListener("click", () => {
     all = true;
     render();
-    body.querySelector(`tr:nth-child(${FIRST_ROWS + 1}) a`)?.focus();
+    // The button is gone now: go on at the first new row, or at its link where it has one.
+    const next = body.rows[FIRST_ROWS], target = next.querySelector("a") ?? next;
+    if (target === next) next.tabIndex = -1;
+    target.focus();
   });
   render();
   const box = element("div", { class: "scroll", role: "region", "aria-labelledby": id, tabindex: "0" },

@@ -74,6 +74,7 @@ def _titles() -> dict[str, str]:
         "its_top": say("Prompts that activate it most"),
         "map": say("Overlap map of the {n} concepts that share most", n="{n}"),
         "all": say("Show all {n} rows", n="{n}"),
+        "all_neurons": say("Show all {n} neurons", n="{n}"),
     }
 
 
@@ -82,6 +83,13 @@ def _messages(explored: dict[str, Any]) -> dict[str, str]:
     left_out = ", ".join(edit_label(edit) for edit in explored["left_out"])
     return {
         "shown": say("Concepts shown: {n} of {total}", n="{n}", total="{total}"),
+        "shown_both": say(
+            "Concepts shown: {n} of {total}. Neurons shown: {neurons} of {found}",
+            n="{n}",
+            total="{total}",
+            neurons="{neurons}",
+            found="{found}",
+        ),
         "neurons_found": say("Neurons of that number, or that promote that token: {n}.", n="{n}"),
         "choose": say("Choose a concept in the table, or a neuron of one."),
         "summary": say(

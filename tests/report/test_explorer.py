@@ -60,7 +60,7 @@ def odd_page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def long_page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of a report with a concept of 130 prompts, and 130 concepts of one neuron."""
+    """The address of a report with 130 prompts of a concept, concepts of a neuron, and neurons."""
     tables = rich_tables()
     tables["prompts"] += [prompt_row(f"many/{n}", "many", relation="IsA") for n in range(130)]
     for concept in (f"more{number:03}" for number in range(130)):
@@ -68,6 +68,10 @@ def long_page(tmp_path_factory: pytest.TempPathFactory) -> str:
         tables["neurons"].append(
             {"concept": concept, "layer": 0, "neuron": 500, "share": 1.0, "score": 0.1}
         )
+    tables["neurons"] += [
+        {"concept": "more000", "layer": 1, "neuron": neuron, "share": 1.0, "score": 0.1}
+        for neuron in range(100, 230)
+    ]
     run_dir = tmp_path_factory.mktemp("long") / "run"
     return write_report(write_run(run_dir, tables, rich_environment())).as_uri()
 
@@ -136,14 +140,27 @@ def test_search_finds_neurons_by_number_and_by_the_tokens_that_they_promote(
     names = sorted({(row["layer"], row["neuron"]) for row in odd_tables()["neurons"]})
     found, box = page.locator("#explorer-neurons"), page.get_by_label("Search concepts")
     assert not found.is_visible()
-    for sought in ("11-", "11.6", " 3-2"):
+    for sought, start in (
+        ("11-", "11-"),
+        ("11.6", "11-6"),
+        (" 3-2", "3-2"),
+        ("layer 3", "3-"),
+        ("(3, 2", "3-2"),
+        ("3 2", "3-2"),
+        ("第３層", "3-"),
+    ):
         box.fill(sought)
-        start = sought.strip().replace(".", "-")
         expected = [f"{layer}-{neuron}" for layer, neuron in names]
         expected = [name for name in expected if name.startswith(start)]
         assert len(expected) > 1
         assert found.locator("a").all_text_contents() == expected
         assert f"token: {len(expected)}." in found.text_content()
+        n = len(expected)
+        concepts = f"Concepts shown: 0 of 65. Neurons shown: {n} of {n}"
+        assert page.get_by_role("status").text_content() == concepts
+    for sought in ("(11, 0)", "11 0", "11,0", "Layer 11, neuron 0", "第 11 層、ニューロン 0"):
+        box.fill(sought)
+        assert found.locator("a").all_text_contents() == ["11-0"]
     for token in (SCRIPT.upper(), "שלום"):
         box.fill(token)
         assert found.locator("a").all_text_contents() == ["11-0"]
@@ -155,6 +172,28 @@ def test_search_finds_neurons_by_number_and_by_the_tokens_that_they_promote(
     box.fill("11-0")
     found.get_by_role("link", name="11-0", exact=True).click()
     assert shows(page, "Layer 11, neuron 0")
+
+
+def test_search_says_how_many_neurons_there_are_beyond_a_hundred_and_shows_them(
+    opened: Any, long_page: str
+) -> None:
+    page = opened(long_page)
+    found, status = page.locator("#explorer-neurons"), page.get_by_role("status")
+    page.get_by_label("Search concepts").fill("1-")
+    n = int(re.findall(r"token: (\d+)\.", found.text_content())[0])
+    assert n >= 130
+    assert found.locator("a").count() == 100
+    assert status.text_content().endswith(f"Neurons shown: 100 of {n}")
+    found.get_by_role("button", name=f"Show all {n} neurons").press("Enter")
+    names = found.locator("a").all_text_contents()
+    assert len(set(names)) == len(names) == n
+    assert {f"1-{neuron}" for neuron in range(100, 230)} <= {*names}
+    assert status.text_content().endswith(f"Neurons shown: {n} of {n}")
+    assert page.evaluate("document.activeElement.textContent") == names[100]
+    assert found.get_by_role("button").count() == 0
+    page.get_by_label("Search concepts").fill("nowhere")
+    assert not found.is_visible()
+    assert status.text_content() == "Concepts shown: 0 of 196"
 
 
 def test_columns_sort_both_ways_and_say_so(opened: Any, rich_run: Path) -> None:

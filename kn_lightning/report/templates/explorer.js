@@ -144,18 +144,33 @@ const plain = (text) => text.normalize("NFKC").toLowerCase();
 function search() {
   const sought = plain(at("search").value.trim());
   const n = list.show((i) => plain(concepts.name[i]).includes(sought));
-  at("status").textContent = filled(texts.shown, { n: count(n), total: count(concepts.name.length) });
-  const matches = neuronsFor(sought), shown = matches.slice(0, FIRST_ROWS);
+  const matches = neuronsFor(sought);
+  showNeurons(n, matches, matches.slice(0, FIRST_ROWS));
+}
+
+// The status is what a screen reader says of both; n is the number of concepts shown.
+function showNeurons(n, matches, shown) {
+  at("status").textContent = filled(matches.length ? texts.shown_both : texts.shown, {
+    n: count(n), total: count(concepts.name.length), neurons: count(shown.length), found: count(matches.length),
+  });
+  const more = element("button", { type: "button" }, filled(texts.all_neurons, { n: count(matches.length) }));
+  more.addEventListener("click", () => {
+    showNeurons(n, matches, matches);
+    at("neurons").querySelectorAll("a")[FIRST_ROWS].focus();
+  });
   at("neurons").hidden = !matches.length;
   at("neurons").replaceChildren(filled(texts.neurons_found, { n: count(matches.length) }),
-    ...shown.flatMap((j) => [" ", neuronLink(j)]), shown.length < matches.length ? " …" : "");
+    ...shown.flatMap((j) => [" ", neuronLink(j)]), ...(shown.length < matches.length ? [" … ", more] : []));
 }
+
+// 3-490, 3.490, 3 490, (3, 490), or as the page calls it: layer 3, neuron 490.
+const ADDRESS = /^\(?(layer|第|層)?\s*(\d+)\s*(層)?([-.,、\s]\s*(?:neuron|ニューロン)?\s*(\d*)\)?)?$/;
 
 // By token, made when first asked for; as a Map, for a token may be called __proto__.
 let promoting = null;
 function neuronsFor(sought) {
-  const [, layer, number] = /^(\d+)[-.](\d*)$/.exec(sought) ?? [];
-  if (layer) {
+  const [, word, layer, ending, rest, number = ""] = ADDRESS.exec(sought) ?? [];
+  if (word || ending || rest) {
     const start = `${layer}-${number}`;
     return [...neurons.layer.keys()].filter((j) => neuronName(j).startsWith(start));
   }

@@ -23,7 +23,8 @@ machine without a GPU.
                  neuron_figures, agreement_figures; canvas: what they share; fonts;
                  figure_listings: the numbers that they draw)
     explorer     frames → what a reader of the page can look up (likeness: which concepts share
-                 neurons; explorer_texts: in words; templates/explorer*.js: what draws it)
+                 neurons; explorer_edits: edits of weights and of the best neurons;
+                 explorer_texts: in words; templates/explorer*.js: what draws it)
     page         all of that → Markdown and HTML
     language     English texts → those of another language, a file in ``languages/``
     formation    a folder of a formation study → its numbers (formation_timing), sentences

@@ -15,6 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from kn_lightning.report.changes import Changes, edit_order, kind_order
+from kn_lightning.report.explorer_edits import KINDS, WEIGHTS, further_changes, further_order
 from kn_lightning.report.likeness import likeness
 from kn_lightning.report.rankings import concept_pos
 from kn_lightning.report.tables import RunTables
@@ -47,8 +48,9 @@ def explorer(tables: RunTables, measured: Changes) -> Columns:
     Returns:
         ``concepts``, ``prompts``, ``neurons``, ``links`` (a neuron of a concept): columns by name,
         those of ``prompts`` but ``text`` and ``concept`` without the ones that only neurons name;
-        ``edits``, ``kinds``, ``pos``: names; ``changes``: edit → kind → columns by concept;
-        ``nearest`` and ``map``: from ``likeness``; ``left_out``: edits that are not here.
+        ``edits``, ``kinds``, ``pos``: names; ``changes``, and ``further`` of weight edits and best
+        neurons: edit → kind → columns by concept; ``nearest`` and ``map``: from ``likeness``;
+        ``left_out``: file → edits in it that are not here.
     """
     if tables.prompts.empty:
         return {}
@@ -56,8 +58,11 @@ def explorer(tables: RunTables, measured: Changes) -> Columns:
     place = pd.Series(range(len(names)), index=names)
     edits = edit_order(measured.concepts["edit"].unique().tolist())
     kinds = kind_order(measured.concepts["kind"].unique().tolist())
-    n_edits = N_VALUES // (len(tables.prompts) + 3 * len(kinds) * len(names))
-    kept = edits[: max(2, n_edits)]
+    n_each = len(tables.prompts) + 3 * len(kinds) * len(names)
+    kept = edits[: max(2, N_VALUES // n_each)]
+    others = further_order(tables)
+    n_others = (N_VALUES - len(kept) * n_each) // (3 * len(KINDS) * len(names))
+    further = others[: max(0, n_others)]
     concepts, pos = _concepts(tables, names)
     prompts = _prompts(tables, measured, place, kept)
     # First, as neurons may name prompts that their concepts don't show.
@@ -67,10 +72,11 @@ def explorer(tables: RunTables, measured: Changes) -> Columns:
         "n_layers": tables.environment["encoder"]["n_layers"],
         "pos": pos,
         "edits": kept,
-        "left_out": edits[len(kept) :],
+        "left_out": _left_out(edits[len(kept) :] + others[len(further) :]),
         "kinds": kinds,
         "concepts": concepts,
         "changes": _changes(measured.concepts, names, kept, kinds),
+        "further": _changes(further_changes(tables), names, further, list(KINDS)),
         "prompts": prompts,
         **neurons,
         **likeness(tables.neurons, place),
@@ -137,6 +143,14 @@ def _changes(
                 rows = rows.set_index(rows["concept"].astype("str")).reindex(names)
                 columns = ("before", "after", "change")
                 found[edit][kind] = {name: _rounded(rows[name]) for name in columns}
+    return found
+
+
+def _left_out(edits: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for edit in edits:
+        file = "weight_edits" if edit.startswith(f"{WEIGHTS}:") else "edits"
+        found.setdefault(f"{file}.parquet", []).append(edit)
     return found
 
 

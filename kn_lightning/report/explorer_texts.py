@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from kn_lightning.report import top_wording, weight_wording
 from kn_lightning.report.explorer import N_NAMED
-from kn_lightning.report.labels import edit_label, kind_label, pos_label
-from kn_lightning.report.language import say
+from kn_lightning.report.explorer_edits import KINDS, TOP, WEIGHTS
+from kn_lightning.report.labels import edit_label, kind_label, listed, pos_label, times
+from kn_lightning.report.language import plural, say, sentences
 
 Summary = dict[str, Any]
 
@@ -17,13 +19,34 @@ def texts(explored: dict[str, Any], numbers: Summary) -> dict[str, Any]:
     ``{places}`` stay as they are: the page fills them in.
     """
     return {
-        "edits": {edit: edit_label(edit) for edit in explored["edits"]},
-        "kinds": {kind: kind_label(kind, numbers) for kind in explored["kinds"]},
+        "edits": {edit: _edit(edit) for edit in [*explored["edits"], *explored["further"]]},
+        "kinds": {
+            **{kind: kind_label(kind, numbers) for kind in explored["kinds"]},
+            **{kind: _further_kind(kind, numbers) for kind in KINDS if explored["further"]},
+        },
         "pos": {pos: pos_label(pos) for pos in explored["pos"]},
         **_heads(),
         **_titles(),
         **_messages(explored),
     }
+
+
+def _edit(edit: str) -> str:
+    """An edit of the activations, of weights, or of so many best neurons."""
+    name, _, what = edit.partition(":")
+    if name == WEIGHTS:
+        return say("weight edit: {edit}", edit=weight_wording.weight_label(what))
+    if name == TOP:
+        neurons = plural(int(what), "{n} neuron", "{n} neurons")
+        return say("suppress {neurons} ({times})", neurons=neurons, times=times("0"))
+    return edit_label(edit)
+
+
+def _further_kind(kind: str, numbers: Summary) -> str:
+    source, _, aspect = kind.partition(" ")
+    if not aspect:
+        return listed(kind_label("own", numbers), top_wording.source_label(source))
+    return listed(weight_wording.aspect_label(aspect, numbers), weight_wording.source_label(source))
 
 
 def _heads() -> dict[str, str]:
@@ -80,7 +103,12 @@ def _titles() -> dict[str, str]:
 
 def _messages(explored: dict[str, Any]) -> dict[str, str]:
     """Sentences."""
-    left_out = ", ".join(edit_label(edit) for edit in explored["left_out"])
+    left_out = [
+        say("Not on this page but in {file}: {edits}.", file=file, edits=listed(*map(_edit, edits)))
+        for file, edits in explored["left_out"].items()
+    ]
+    further = [*explored["further"], *sum(explored["left_out"].values(), [])]
+    weights = any(edit.startswith(f"{WEIGHTS}:") for edit in further)
     return {
         "shown": say("Concepts shown: {n} of {total}", n="{n}", total="{total}"),
         "shown_both": say(
@@ -105,7 +133,7 @@ def _messages(explored: dict[str, Any]) -> dict[str, str]:
             "layer-number, and neurons.parquet has all.",
             name="{name}",
         ),
-        "no_neurons": say("It has no knowledge neurons, so nothing was edited."),
+        "no_neurons": say("It has no knowledge neurons to edit."),
         "none_near": say("No other concept has a neuron in common with it."),
         "no_values": say(
             "Without --refine.values the run didn't look at what neurons promote, or at which "
@@ -121,12 +149,13 @@ def _messages(explored: dict[str, Any]) -> dict[str, str]:
             n="{n}",
             total="{total}",
         ),
-        "left_out": say("Not on this page but in edits.parquet: {edits}.", edits=left_out)
-        if left_out
-        else "",
-        "about_prompts": say(
-            "P is the probability of the answer; after edits of the concept's knowledge neurons. "
-            "What other neurons do to a single prompt is in edits.parquet."
+        "left_out": sentences(*left_out),
+        "about_prompts": sentences(
+            say(
+                "P is the probability of the answer; after edits of the concept's knowledge "
+                "neurons. What other neurons do to a single prompt is in edits.parquet."
+            ),
+            say("What weight edits do to it is in weight_edits.parquet.") if weights else "",
         ),
         "about_values": say(
             "The first {n} at either end; values.parquet has all. A neuron with a negative "

@@ -320,6 +320,32 @@ def test_cells_say_what_the_report_would(opened: Any, rich_run: Path) -> None:
     assert cells == ["own prompts", *map(plain, expected)]
 
 
+def test_weight_edits_and_best_neurons_stand_beside_the_other_edits(
+    opened: Any, rich_run: Path
+) -> None:
+    page = opened((rich_run / "report.html").as_uri() + "#concept=concept07")
+    table = page.get_by_role("table", name="Means by edit")
+    rows = [
+        plain(" | ".join(row.locator("th, td").all_text_contents()))
+        for row in table.locator("tbody tr").all()
+    ]
+    assert len(rows) == 5 * 7 + 3 * 8 + 3 * 2
+    assert any(
+        row.startswith("weight edit: erase (zero) | generality; random ones | 0.400 | ")
+        for row in rows
+    )
+    best = "suppress 10 neurons (× 0) | own prompts; the concept's best neurons | 0.400 | "
+    assert any(row.startswith(best) for row in rows)
+    note = "What weight edits do to it is in weight_edits.parquet."
+    assert page.locator("#explorer-view").get_by_text(note).is_visible()
+    # Without knowledge neurons it has best neurons, and no weight edits.
+    go(page, "#concept=concept00")
+    assert shows(page, "concept00")
+    first = table.locator("tbody th").all_text_contents()
+    assert len(first) == 6
+    assert not [text for text in first if text.startswith("weight edit")]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_phone_shows_all_without_scrolling_sideways(
     opened: Any, odd_page: str, scheme: str

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kn_lightning.report import explorer, likeness, write_report
+from kn_lightning.report import explorer, explorer_texts, likeness, write_report
 from kn_lightning.report.changes import measured_changes
 from kn_lightning.report.tables import RunTables, run_tables
+from kn_lightning.report.weights import ASPECTS
 
-from .rich import rich_environment, rich_tables
+from .rich import WEIGHTS, rich_environment, rich_tables
 from .runs import SCRIPT, Rows, WriteRun, near, write_run
 
 
@@ -148,7 +149,11 @@ def test_languages_differ_in_their_texts_alone(rich_run: Path, rich_run_ja: Path
     assert english["texts"].keys() == japanese["texts"].keys()
     assert english["texts"]["kinds"]["own"] == "own prompts"
     assert japanese["texts"]["kinds"]["own"] == "関連プロンプト"
-    assert set(english["texts"]["edits"]) == set(english["data"]["edits"])
+    edits = {*english["data"]["edits"], *english["data"]["further"]}
+    assert set(english["texts"]["edits"]) == edits
+    assert english["texts"]["edits"]["weights:update"] == "weight edit: update"
+    assert english["texts"]["edits"]["top:1"] == "suppress 1 neuron (×\xa00)"
+    assert not {*japanese["texts"]["edits"].values()} & {*english["texts"]["edits"].values()}
 
 
 def test_report_md_has_nothing_of_it(rich_run: Path) -> None:
@@ -186,8 +191,45 @@ def test_without_values_or_neurons_or_prompts(
     assert "explorer" not in (empty / "report.html").read_text(encoding="utf-8")
 
 
+def test_weight_edits_and_best_neurons_are_those_of_the_tables(
+    rich: RunTables, data: dict[str, Any]
+) -> None:
+    names = data["concepts"]["name"]
+    assert [*data["further"]] == [
+        *(f"weights:{edit}" for edit in WEIGHTS),
+        "top:1",
+        "top:5",
+        "top:10",
+    ]
+    assert rich.weight_edits is not None
+    expected: dict[tuple[str, str, str], list[Any]] = {}
+    for row in rich.weight_edits.to_dict("records"):
+        # The first two concepts have no knowledge neurons.
+        if row["concept"] >= "concept02":
+            kind = f"{row['neurons'].split(':')[0]} {ASPECTS[row['prompt_kind']]}"
+            expected.setdefault((f"weights:{row['edit']}", kind, row["concept"]), []).append(row)
+    for row in rich.top.to_dict("records"):
+        kind = row["source"].split(":")[0]
+        expected.setdefault((f"top:{row['k']}", kind, row["concept"]), []).append(row)
+    found = {
+        (edit, kind, name): [columns[column][place] for column in ("before", "after")]
+        for edit, kinds in data["further"].items()
+        for kind, columns in kinds.items()
+        for place, name in enumerate(names)
+        if columns["before"][place] is not None
+    }
+    assert len(found) == (3 * 8 * 63) + (3 * 2 * 65)
+    assert found.keys() == expected.keys()
+    for key, rows in expected.items():
+        # As many prompts in each draw, so that the mean of means is that of all.
+        means = [
+            np.mean([row[f"probability_{when}"] for row in rows]) for when in ("before", "after")
+        ]
+        assert found[key] == pytest.approx(means, rel=1e-3)
+
+
 def test_large_studies_are_thinned_concept_by_concept(
-    rich: RunTables, monkeypatch: pytest.MonkeyPatch
+    rich: RunTables, rich_numbers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     n_bytes = rich.prompts["prompt"].str.len().sum()
     monkeypatch.setattr(explorer, "PROMPT_BYTES", n_bytes // 2)
@@ -197,7 +239,17 @@ def test_large_studies_are_thinned_concept_by_concept(
     last = [[f"{concept}/3"] for concept in rich.values["concept"]]
     found = explored(dataclasses.replace(rich, values=rich.values.assign(prompts=last)))
     assert found["edits"] == ["suppress", "amplify"]
-    assert found["left_out"] == ["factor:-1", "factor:0.5", "factor:5"]
+    assert found["further"] == {}
+    assert found["left_out"] == {
+        "edits.parquet": ["factor:-1", "factor:0.5", "factor:5", "top:1", "top:5", "top:10"],
+        "weight_edits.parquet": [f"weights:{edit}" for edit in WEIGHTS],
+    }
+    said = explorer_texts.texts(found, rich_numbers)
+    assert said["left_out"].startswith("Not on this page but in edits.parquet: scale (×")
+    assert said["left_out"].endswith(
+        "suppress 10 neurons (×\xa00). Not on this page but in weight_edits.parquet: weight edit: "
+        "erase (zero); weight edit: erase ([UNK]); weight edit: update."
+    )
     kept = len(found["prompts"]["rank"])
     assert pd.Series(found["prompts"]["concept"][:kept]).value_counts().unique().tolist() == [2]
     assert found["concepts"]["n_prompts"] == [4] * 65

@@ -42,10 +42,12 @@ function promptTable(i) {
 }
 
 function changeTable(i) {
-  const rows = data.edits.flatMap((edit) => Object.entries(data.changes[edit])
+  const edits = Object.entries({ ...data.changes, ...data.further });
+  const rows = edits.flatMap(([edit, kinds]) => Object.entries(kinds)
     .filter(([, column]) => column.change[i] !== null || column.before[i] !== null)
     .map(([kind, column]) => ({ edit, kind, of: (name) => column[name][i] })));
-  return drawn(texts.its_changes, [
+  // Concepts without neurons may have none.
+  return rows.length === 0 ? "" : drawn(texts.its_changes, [
     { head: texts.edit, value: (row) => texts.edits[row.edit] },
     { head: texts.kind, value: (row) => texts.kinds[row.kind] },
     { head: texts.before, value: (row) => row.of("before"), write: probability, number: true, bar: 1 },
@@ -98,7 +100,7 @@ function conceptView(i) {
     prompts: count(concepts.n_prompts[i]), neurons: count(concepts.n_neurons[i]),
     probability: probability(concepts.probability[i]),
   }));
-  if (!concepts.n_neurons[i]) return [facts, note(texts.no_neurons), promptTable(i)];
+  if (!concepts.n_neurons[i]) return [facts, note(texts.no_neurons), promptTable(i), changeTable(i)];
   return [facts, promptTable(i), changeTable(i),
     element("div", { class: "columns" }, layerTable(i), nearestTable(i)), neuronTable(i)];
 }

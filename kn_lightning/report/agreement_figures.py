@@ -13,7 +13,7 @@ from kn_lightning.report.canvas import LOOKS, PERCENT, box, legend, sheet
 from kn_lightning.report.language import say
 from kn_lightning.report.tables import RunTables
 
-_PANELS = (("overlap_10", "overlap_coarse"), ("spearman_candidates", "spearman"))
+PANELS = (("overlap_10", "overlap_coarse"), ("spearman_candidates", "spearman"))
 _KINDS = {
     "overlap_10": "own",
     "overlap_coarse": "unrelated",
@@ -27,7 +27,7 @@ def agreement(title: str, numbers: dict[str, Any], tables: RunTables) -> Figure:
     """One box a compared attribution and measure; all concepts are drawn."""
     found = numbers["agreement"]
     figure, panels = sheet(title, 2.4 + 1.5 * len(found), rows=2)
-    for axes, measures in zip(panels, _PANELS, strict=True):
+    for axes, measures in zip(panels, PANELS, strict=True):
         for offset, measure in zip((-0.2, 0.2), measures, strict=True):
             label = measure_label(measure)  # in the legend once
             for place, (name, row) in enumerate(found.items()):

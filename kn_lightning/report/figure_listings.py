@@ -1,25 +1,42 @@
-"""Bars and histograms → the numbers that they draw, as a table for those who don't see them."""
+"""Figures → the numbers that they draw, as tables for those who don't see them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import StepPatch
 
-from kn_lightning.report.labels import kind_label
+from kn_lightning.report.agreement_figures import PANELS
+from kn_lightning.report.agreement_wording import attribution_label, measure_label
+from kn_lightning.report.labels import edit_label, interval, kind_label, main_edits
 from kn_lightning.report.language import say
 from kn_lightning.report.listing import Listing, Row
-from kn_lightning.report.numerals import count, number, percent, whole_percent
+from kn_lightning.report.numerals import (
+    GAP,
+    count,
+    number,
+    percent,
+    share,
+    whole_percent,
+    with_interval,
+)
+from kn_lightning.report.top import SOURCES as TOP_SOURCES
+from kn_lightning.report.top_wording import source_label as top_label
+from kn_lightning.report.value_wording import source_label as value_label
+from kn_lightning.report.values import SOURCES as VALUE_SOURCES
 
 Summary = dict[str, Any]
+_QUANTILES = ("p05", "p25", "median", "p75", "p95")
 
 
-def figure_listing(name: str, figure: Figure, numbers: Summary) -> Listing | None:
-    """The table of a figure by its name; None where tables of the report have its numbers.
+def figure_listings(name: str, figure: Figure, numbers: Summary) -> tuple[Listing, ...]:
+    """The tables of a figure by its name; none where a table of the report has all its numbers.
 
     Args:
         name: of the figure.
@@ -28,14 +45,128 @@ def figure_listing(name: str, figure: Figure, numbers: Summary) -> Listing | Non
     """
     edit, _, what = name.partition("_")
     if what == "concepts" and edit in numbers["window"]:
-        return _concepts(numbers, edit)
-    if name == "neurons_by_layer":
-        return _layers(figure)
-    return _bins(name, figure) if any(map(_steps, figure.axes)) else None
+        return (_concepts(numbers, edit),)
+    match name:
+        case "neurons_by_layer":
+            return (_layers(figure),)
+        case "change_by_kind":
+            return (_changes(figure, numbers),)
+        case "agreement":
+            return (_agreement(figure, numbers),)
+        case "top_curve":
+            return (_top(numbers),)
+        case "values":
+            return _shares_by_rank(figure, numbers), _ranks_by_layer(numbers)
+    return (_bins(name, figure),) if any(map(_steps, figure.axes)) else ()
 
 
-def _listing(columns: Row, rows: list[Row]) -> Listing:
-    return Listing(say("Numbers of the figure"), columns, tuple(rows), folded=True)
+def _listing(columns: Row, rows: list[Row], n_words: int = 1, title: str = "") -> Listing:
+    title = title or say("Numbers of the figure")
+    return Listing(title, columns, tuple(rows), n_words, folded=True)
+
+
+def _changes(figure: Figure, numbers: Summary) -> Listing:
+    """Of each edit and kind, its box."""
+    rows = []
+    for axes, edit in zip(figure.axes, main_edits(numbers), strict=True):
+        drawn = {kind: row for kind, row in numbers["changes"][edit].items() if row["n"]}
+        for (kind, row), beyond in zip(drawn.items(), _beyond(axes), strict=True):
+            words = (edit_label(edit), kind_label(kind, numbers))
+            rows.append((*words, *_box(percent, row, beyond)))
+    return _listing((say("Edit"), say("Measured on"), *_box_heads()), rows, n_words=2)
+
+
+def _agreement(figure: Figure, numbers: Summary) -> Listing:
+    """Of each measure and attribution, its box."""
+    rows = []
+    for axes, measures in zip(figure.axes, PANELS, strict=True):
+        drawn = [
+            (name, measure, found["measures"][measure])
+            for measure in measures
+            for name, found in numbers["agreement"].items()
+            if found["measures"][measure]["n"]
+        ]
+        for (name, measure, row), beyond in zip(drawn, _beyond(axes), strict=True):
+            write = share if measure.startswith("overlap") else number
+            words = (measure_label(measure), attribution_label(name))
+            rows.append((*words, *_box(write, row, beyond)))
+    return _listing((say("Measure"), say("Attribution"), *_box_heads()), rows, n_words=2)
+
+
+def _beyond(axes: Axes) -> list[Line2D]:
+    """The points beyond the whiskers of each box, in the order drawn."""
+    return [line for line in axes.lines if line.get_linestyle() == "None"]
+
+
+def _box_heads() -> Row:
+    percents = (f"5{GAP}%", f"25{GAP}%", say("Median"), f"75{GAP}%", f"95{GAP}%")
+    return (say("Concepts"), say("Lowest"), *percents, say("Highest"))
+
+
+def _box(write: Callable[[float | None], str], row: dict[str, Any], beyond: Line2D) -> Row:
+    """Number of concepts, lowest point, whiskers, box and highest point."""
+    quantiles = [row[name] for name in _QUANTILES]
+    everything = [*quantiles, *np.asarray(beyond.get_xdata(), dtype="float64").tolist()]
+    ends = min(everything), *quantiles, max(everything)
+    return (count(row["n"]), *map(write, ends))
+
+
+def _top(numbers: Summary) -> Listing:
+    """Of each number of neurons, best and random ones: the median, and the middle half."""
+    rows: list[Row] = [
+        (
+            count(point["k"]),
+            top_label(source),
+            count(row["n"]),
+            with_interval(percent, row["median"], row["median_ci"]),
+            interval(percent(row["p25"]), percent(row["p75"])),
+        )
+        for point in numbers["top"]["points"]
+        for source in TOP_SOURCES
+        if (row := point[source])["n"]
+    ]
+    heads = (say("Neurons"), say("Neurons edited"), say("Concepts"), say("Median [95 % interval]"))
+    return _listing((*heads, say("Middle half")), rows, n_words=2)
+
+
+def _shares_by_rank(figure: Figure, numbers: Summary) -> Listing:
+    """The curves above, at ranks that are read off a logarithmic axis."""
+    n_tokens = numbers["values"]["n_tokens"]
+    decades = range(len(str(n_tokens)))
+    marks = [step * 10**decade for decade in decades for step in (1, 2, 5)]
+    curves = [line for line in figure.axes[0].lines if line.get_drawstyle() != "default"]
+    rows = []
+    for rank in [*(mark for mark in marks if mark < n_tokens), n_tokens]:
+        shares = [_height(curve, rank) for curve in curves]
+        rows.append((count(rank), *map(share, [*shares, rank / n_tokens])))
+    labels = [str(curve.get_label()) for curve in curves]
+    return _listing(
+        (say("Rank, up to"), *labels, say("by chance")),
+        rows,
+        title=say("Numbers of the figure, above: share of neurons"),
+    )
+
+
+def _height(curve: Line2D, at: float) -> float:
+    """Of a curve of steps, which begins at 0."""
+    places, heights = map(np.asarray, curve.get_data())
+    return float([0.0, *heights][np.searchsorted(places, at, side="right")])
+
+
+def _ranks_by_layer(numbers: Summary) -> Listing:
+    """The points and lines below."""
+    found = numbers["values"]
+    rows = [
+        (str(layer), value_label(source), *map(count, (row["p25"], row["median"], row["p75"])))
+        for layer, sources in found["by_layer"].items()
+        for source in VALUE_SOURCES
+        if (row := sources[source])["n_neurons"]
+    ]
+    chance = (count(None), count((found["n_tokens"] + 1) / 2), count(None))
+    rows.append((say("all"), say("by chance"), *chance))
+    heads = (say("Layer (0-based)"), say("Neurons"), f"25{GAP}%", say("Median"), f"75{GAP}%")
+    title = say("Numbers of the figure, below: rank of the concept")
+    return _listing(heads, rows, n_words=2, title=title)
 
 
 def _concepts(numbers: Summary, edit: str) -> Listing:

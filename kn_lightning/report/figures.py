@@ -21,7 +21,7 @@ from kn_lightning.report.caption import Caption
 from kn_lightning.report.captions import captions
 from kn_lightning.report.changes import Changes
 from kn_lightning.report.consistency import by_concept
-from kn_lightning.report.figure_listings import figure_listing
+from kn_lightning.report.figure_listings import figure_listings
 from kn_lightning.report.listing import Listing
 from kn_lightning.report.rankings import concept_pos
 from kn_lightning.report.summary import neurons_per_concept, relative_residuals
@@ -51,7 +51,7 @@ ORDER = (
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A drawn figure with its words, and its numbers where no table of the report has them.
+    """A drawn figure with its words, and its numbers where no table of the report has all.
 
     ``name`` is its file name without suffix.
     """
@@ -60,7 +60,7 @@ class Picture:
     caption: Caption
     svg: bytes
     png: bytes
-    numbers: Listing | None = None
+    numbers: tuple[Listing, ...] = ()
 
 
 def pictures(tables: RunTables, measured: Changes, numbers: dict[str, Any]) -> list[Picture]:
@@ -71,8 +71,8 @@ def pictures(tables: RunTables, measured: Changes, numbers: dict[str, Any]) -> l
         for name in ORDER:
             if name in words:
                 figure = _figure(name, words[name].title, tables, measured, numbers)
-                listing = figure_listing(name, figure, numbers)
-                drawn.append(Picture(name, words[name], *svg_and_png(figure), listing))
+                found = figure_listings(name, figure, numbers)
+                drawn.append(Picture(name, words[name], *svg_and_png(figure), found))
     return drawn
 
 

@@ -4,8 +4,10 @@
 
 ``train.py --formation.every 50`` trains the testbed's encoder anew and follows all of its concepts,
 unless the record of such a training is named; what ``report`` finds in it is kept: means over
-concepts by step, with 95 % bootstrap intervals of the first three, and how far neurons come before
-or after the probability (in steps, with the test), by the line that dates the probability.
+concepts by step, with 95 % bootstrap intervals of the first three; the Jaccard index with the last
+neurons by layer and by part of speech; the median steps at which the probability has risen and
+neurons are there; and how far neurons come before or after the probability (in steps, with the
+test), by the line that dates the probability.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from kn_lightning.command import run_command
 _SCRIPTS = Path(__file__).parent.parent
 QUICK = ["--data.max_groups", "6", "--trainer.max_steps", "4", "--formation.every", "2"]
 PARTS = ("adjective", "adverb", "noun", "verb")
+MISSING = {"mean": None, "median": None, "interval": None}
 _WITH_INTERVAL = ("probability", "n_neurons", "jaccard_with_last")
 
 
@@ -39,6 +43,12 @@ def made(folder: Path, quick: bool) -> Path:
     return record
 
 
+def interval_of(name: str, found: dict[str, Any], middle: str = "mean") -> dict[str, Any]:
+    """A mean, or a median, with its interval: three columns."""
+    low, high = found["interval"] or (None, None)
+    return {name: found[middle], f"{name}_from": low, f"{name}_to": high}
+
+
 def by_step(numbers: dict[str, Any]) -> list[dict[str, Any]]:
     """Curves over all concepts, by layer and by part of speech."""
     curves, layers = numbers["curves"], numbers["by_layer"]
@@ -46,18 +56,55 @@ def by_step(numbers: dict[str, Any]) -> list[dict[str, Any]]:
     for place, step in enumerate(numbers["steps"]):
         row: dict[str, Any] = {"step": step}
         for name in _WITH_INTERVAL:
-            point = curves["all"][name][place]
-            low, high = point["interval"] or (None, None)
-            row |= {name: point["mean"], f"{name}_from": low, f"{name}_to": high}
+            row |= interval_of(name, curves["all"][name][place])
         row["jaccard_of_others"] = curves["all"]["jaccard_with_last_of_others"][place]["mean"]
         for layer in layers:
-            for name in ("n_neurons", "jaccard_with_last"):
-                row[f"layer_{layer['layer']}_{name}"] = layer[name][place]["mean"]
+            row[f"layer_{layer['layer']}_n_neurons"] = layer["n_neurons"][place]["mean"]
         for part in PARTS:
             row[f"{part}_probability"] = (
                 curves[part]["probability"][place]["mean"] if part in curves else None
             )
         rows.append(row)
+    return rows
+
+
+def likeness_by_layer(numbers: dict[str, Any]) -> list[dict[str, Any]]:
+    """The Jaccard index with the last neurons of a layer, and with other concepts' last ones."""
+    rows = []
+    for place, step in enumerate(numbers["steps"]):
+        row: dict[str, Any] = {"step": step}
+        for layer in numbers["by_layer"]:
+            name, others = f"layer_{layer['layer']}", layer["jaccard_with_last_of_others"][place]
+            row |= interval_of(name, layer["jaccard_with_last"][place])
+            row[f"{name}_others"] = others["mean"]
+        rows.append(row)
+    return rows
+
+
+def likeness_by_part(numbers: dict[str, Any]) -> list[dict[str, Any]]:
+    """The Jaccard index with the last neurons by part of speech."""
+    rows = []
+    for place, step in enumerate(numbers["steps"]):
+        row: dict[str, Any] = {"step": step}
+        for part in PARTS:
+            of_part = numbers["curves"].get(part, {}).get("jaccard_with_last")
+            row |= interval_of(part, of_part[place] if of_part else MISSING)
+        rows.append(row)
+    return rows
+
+
+def dates(numbers: dict[str, Any]) -> list[dict[str, Any]]:
+    """Median steps at which probabilities have risen and neurons are there; layers have neurons."""
+    found = {who: found for who, found in numbers["timing"].items() if who in ("all", *PARTS)} | {
+        f"layer {layer['layer']}": {how: {"neurons": one} for how, one in layer["timing"].items()}
+        for layer in numbers["by_layer"]
+    }
+    rows = []
+    for who, ways in found.items():
+        for how, one in ways.items():
+            row = {"of": who, "how": how, "concepts": one["neurons"]["n"]}
+            row |= interval_of("probability", one.get("probability", MISSING), "median")
+            rows.append(row | interval_of("neurons", one["neurons"], "median"))
     return rows
 
 
@@ -73,17 +120,27 @@ def order(numbers: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+CELLS: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {
+    "by step": by_step,
+    "order": order,
+    "likeness by layer": likeness_by_layer,
+    "likeness by part of speech": likeness_by_part,
+    "dates": dates,
+}
+"""What is kept: the rows of its table."""
+
+
 def main() -> None:
-    """Train, or read; keep both cells."""
+    """Train, or read; keep a cell for each of ``CELLS``."""
     parser = arguments(__doc__)
     parser.add_argument("--record", type=Path, help="of such a training, with its report")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         record = options.record or made(Path(name), options.quick)
         numbers = json.loads((record / "summary.json").read_text(encoding="utf-8"))
-    concepts = numbers["n_concepts"]
-    keep("formation", "testbed: by step", by_step(numbers), options.quick, concepts=concepts)
-    keep("formation", "testbed: order", order(numbers), options.quick, concepts=concepts)
+    for cell, rows in CELLS.items():
+        concepts = numbers["n_concepts"]
+        keep("formation", f"testbed: {cell}", rows(numbers), options.quick, concepts=concepts)
 
 
 if __name__ == "__main__":

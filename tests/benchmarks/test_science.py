@@ -14,6 +14,9 @@ from .test_quick import quick as quick
 pytestmark = pytest.mark.slow
 
 
+PARTS = ("adjective", "adverb", "noun", "verb")
+
+
 def stored(name: str) -> dict[str, Any]:
     """Cells of the results by the question behind their names."""
     cells = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
@@ -94,8 +97,14 @@ def test_shared_neurons(quick: Any, tmp_path: Path) -> None:
 
 
 def test_formation(quick: Any) -> None:
-    by_step, order = quick("formation").values()
-    assert [row["step"] for row in by_step["rows"]] == [0, 2, 4]
-    assert by_step["rows"][-1]["jaccard_with_last"] == 1
-    assert by_step["concepts"] == 6
-    assert {row["neurons_are_there"] for row in order["rows"]} == {"first", "lasting"}
+    cells = {name.removeprefix("testbed: "): cell for name, cell in quick("formation").items()}
+    assert [*cells] == [*stored("formation")]
+    by_step, order, by_layer, by_part, dates = (rows_of({"": cell}) for cell in cells.values())
+    for rows in (by_step, by_layer, by_part):
+        assert [row["step"] for row in rows] == [0, 2, 4]
+    assert by_step[-1]["jaccard_with_last"] == 1
+    assert {by_layer[-1][f"layer_{layer}"] for layer in range(4)} <= {1, None}
+    assert {by_part[-1][part] for part in PARTS} == {1, None}
+    assert cells["by step"]["concepts"] == 6
+    assert [row["concepts"] for row in dates if row["of"] == "all"] == [6, 6]
+    assert {row["neurons_are_there"] for row in order} == {"first", "lasting"}

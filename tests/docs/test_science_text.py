@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from kn_lightning.core.registry import AttributionSettings
+
 from .said import Row, assert_said, claimed, stored, where
 from .test_science import PAGE, beside, cells, only, triple
 
@@ -184,6 +186,15 @@ BETWEEN = ("between", "between_from", "between_to")
             exhaustive("overlap at 10", "mean_of_candidates"),
         ),
         (r"ten falls from \S+ to (\S+ %)", exhaustive("overlap at 10", "mean")),
+        (
+            r"of each prompt, the (\d+) neurons with the highest scores and the (\d+) with the",
+            lambda: [AttributionSettings().candidates] * 2,
+        ),
+        (r"where more than (\d+) are coarse", lambda: [AttributionSettings().candidates]),
+        (
+            r"The median of (\d+) prompts moves",
+            lambda: [beside("exhaustive_ablation")["prompts"]],
+        ),
         (
             r"ablated all (\S+) neurons one by one, of one prompt of each of (\d+) of the",
             lambda: [beside("exhaustive_ablation")[key] for key in ("neurons_ablated", "prompts")],

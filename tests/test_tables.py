@@ -206,7 +206,7 @@ def test_groups_of_an_outcome_know_their_places_and_neurons(outcome: Outcome) ->
 @pytest.mark.parametrize(
     ("flags", "edit"),
     [
-        (["--edit.factors", "[0,3e38]"], "factor:3e+38 of"),
+        (["--trainer.precision", "16-true", "--edit.factors", "[0,100000]"], "factor:100000 of"),
         (["--edit.weights", "[update]", "--edit.lambda_2", "1e39"], "update of"),
     ],
 )

@@ -144,12 +144,15 @@ COMMANDS = {
 
 def main() -> None:
     """The command that the first argument names; with flags alone, a study."""
+    from kn_lightning.stopping import stopped_at_once
+
     name = "".join(sys.argv[1:2])
     if name and name not in COMMANDS and not name.startswith("-"):
         from kn_lightning.parsing import no_command
 
         raise no_command(name)
-    COMMANDS.get(name, analyze)()
+    with stopped_at_once():
+        COMMANDS.get(name, analyze)()
 
 
 if __name__ == "__main__":

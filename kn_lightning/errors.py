@@ -16,8 +16,10 @@ class InputError(ValueError):
     """Bad input: the message names the file, line or flag, the value, and what to do."""
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """A signal ended the study before it was done; the message says how to go on.
+
+    No Exception, which others may take for an error of theirs.
 
     Args:
         number: of the signal; the exit code is 128 more, as shells have it.

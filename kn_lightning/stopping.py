@@ -1,10 +1,16 @@
-"""SIGTERM, SIGUSR1 or Ctrl+C to any one rank -> all ranks end behind the pack they have in hand."""
+"""SIGTERM, SIGUSR1 or Ctrl+C to any one rank -> all ranks end behind the pack they have in hand.
+
+Before the packs and after them: the command ends at once, in one line.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,6 +20,57 @@ from kn_lightning.errors import Stopped
 _STOPPING = [
     getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)
 ]
+
+
+_GRACE = 10.0
+"""Seconds that what is running has to come back to Python, where a signal is answered."""
+
+
+@contextmanager
+def stopped_at_once() -> Iterator[None]:
+    """Within it these signals raise :class:`Stopped`, on rank 0; other ranks end with it.
+
+    What runs in C, as ranks that look for one another, may not come back for half an hour: then a
+    thread says the line and ends the process.
+    """
+    rank = int(os.environ.get("LOCAL_RANK", "0") or 0)
+    if rank or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _stop) for number in _STOPPING}
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    left = threading.Event()
+    threading.Thread(target=_end_what_is_stuck, args=(reading, left), daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(writing)  # ends the thread
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise Stopped(signal.Signals(number), _at_once(number))
+
+
+def _at_once(number: int) -> str:
+    name = signal.Signals(number).name
+    return f"stopped at once by {name}; the same command goes on after what is finished"
+
+
+def _end_what_is_stuck(reading: int, left: threading.Event) -> None:
+    while number := os.read(reading, 1):
+        answered = signal.getsignal(number[0]) is not _stop  # by the pack in hand
+        if number[0] not in _STOPPING or answered or left.wait(_GRACE):
+            continue
+        sys.stderr.write(f"{_at_once(number[0])}\n")
+        sys.stderr.flush()
+        os._exit(128 + number[0])
+    os.close(reading)
 
 
 class StopSignals:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from callbacks.commands import REPOSITORY, analyze, command, no_report, table
+from callbacks.commands import REPOSITORY, analyze, command, no_report, table, write_jsonl
 
 from kn_lightning.callbacks.refine import RefineCallback
 from kn_lightning.errors import Stopped
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import TABLES
-from kn_lightning.stopping import StopSignals
+from kn_lightning.stopping import StopSignals, stopped_at_once
 
 STUDY = ("--data.max_groups", 4, "--data.pack_tokens", 100, "--edit.control_seeds", 1)
 """Four packs of one concept each."""
@@ -102,6 +102,64 @@ def test_second_interrupt_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFix
     finally:
         signals.restore()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_signal_before_the_first_pack_ends_in_one_line(name: str, tmp_path: Path) -> None:
+    prompts = [f"the [MASK] is a small cat number {n}." for n in range(60_000)]
+    path = write_jsonl(tmp_path / "large.jsonl", {"concept": "kitten", "prompts": prompts})
+    process = subprocess.Popen(
+        [sys.executable, "analyze.py", "--run_dir", str(tmp_path / "run")]
+        + ["--data", "JsonlPrompts", "--data.path", str(path), "--data.tag_pos", "false"],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(3)  # imports, or reading
+    number = signal.Signals[name]
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert err == f"stopped at once by {name}; the same command goes on after what is finished\n"
+
+
+STUCK = """
+import datetime, sys
+from torch.distributed import TCPStore
+from kn_lightning import stopping
+
+stopping._GRACE = 0.5
+with stopping.stopped_at_once():
+    print("waits", flush=True)
+    TCPStore("127.0.0.1", 0, 2, True, datetime.timedelta(seconds=60))
+"""
+
+
+def test_signal_ends_what_waits_for_other_ranks() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waits\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped at once by SIGTERM" in err
+
+
+def test_signals_do_again_what_they_did() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    with pytest.raises(Stopped, match="SIGUSR1") as stopped, stopped_at_once():
+        signal.raise_signal(signal.SIGUSR1)
+    assert stopped.value.code == 128 + signal.SIGUSR1
+    assert signal.getsignal(signal.SIGUSR1) is before
 
 
 @pytest.mark.slow

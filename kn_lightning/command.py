@@ -16,7 +16,7 @@ from io import TextIOWrapper
 
 from kn_lightning.data.addresses import public_text
 from kn_lightning.errors import Diverged, InputError, Stopped
-from kn_lightning.lost_rank import AGAIN, lost_rank, say_how_to_go_on
+from kn_lightning.lost_rank import AGAIN, end_with_the_launcher, lost_rank, say_how_to_go_on
 from kn_lightning.printable import printable
 from kn_lightning.ranks import BAD_INPUT, leave_it_to_rank_0
 
@@ -135,3 +135,4 @@ def _quieten() -> None:
     ):
         warnings.filterwarnings("ignore", message=message)
     say_how_to_go_on()
+    end_with_the_launcher()

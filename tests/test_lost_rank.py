@@ -63,6 +63,28 @@ def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 @needs_proc
 @pytest.mark.slow
+def test_rank_whose_launcher_is_killed_before_they_connect_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "analyze.py", "--data.max_groups", "4", "--run_dir", tmp_path / "r"]
+    command += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    launcher = subprocess.Popen(
+        list(map(str, [*command, "--trainer.accelerator", "cpu"])),
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + SECONDS
+    while not children(launcher.pid):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    launcher.kill()
+    _, err = launcher.communicate(timeout=60)  # until no rank holds the pipe
+    assert "what began this rank has died; give the same command again" in err
+
+
+@needs_proc
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_rank_that_is_killed_ends_the_command_and_the_study_goes_on(
     undisturbed: Path, tmp_path: Path, rank: int

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ def write_part(
     tables: dict[str, pa.Table],
     seconds: dict[str, float],
     study: str,
-    scores: bytes | None = None,
+    scores: bytes | None,
+    kept: Callable[[int], str | None],
 ) -> None:
     """Put one pack on disk: all of it, or nothing.
 
@@ -37,6 +38,7 @@ def write_part(
         seconds: that it took, by stage.
         study: SHA-256 of its study's identity.
         scores: its file of scores, which lies elsewhere.
+        kept: the SHA-256 of the scores that lie there by now, by the number of their pack.
     """
     part = parts / part_name(number)
     temporary = part.with_name(f"{part.name}.{os.getpid()}.tmp")
@@ -57,10 +59,13 @@ def write_part(
     except OSError:
         if not part.is_dir():
             raise
-        # A rank that outlived its killed run was quicker. Of this study it has the same.
-        if study_of(part) == study:
+        # A rank that outlived its killed run was quicker. Of this study it has the same, but
+        # maybe rounded otherwise: then its rows don't belong to the scores that are there.
+        if study_of(part) == study and (
+            scores is None or joined_records([part])[1] == {scores_file(number): kept(number)}
+        ):
             shutil.rmtree(temporary)
-        else:  # of one that --overwrite has removed
+        else:  # or of one that --overwrite has removed
             shutil.rmtree(part)
             move_whole(temporary, part)
 

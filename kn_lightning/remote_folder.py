@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +109,22 @@ class RemoteFolder(RunFolder):
             raise not_of_the_study(f"{self.name}/parts/{', '.join(foreign)}")
         return sorted(part_name(number) for number in names.values() if number is not None)
 
-    def write_part(
+    def _has_part(self, number: int) -> bool:
+        if number not in self.finished_packs():
+            return False
+        with suppress(InputError):  # a torn one is written again
+            self._fetch_part(part_name(number))
+        return super()._has_part(number)
+
+    def _put_part(
         self,
         number: int,
         tables: dict[str, pa.Table],
         seconds: dict[str, float],
-        scores: bytes | None = None,
+        scores: bytes | None,
     ) -> None:
-        """As into a local folder."""
         self.parts.mkdir(exist_ok=True)
-        super().write_part(number, tables, seconds, scores)
+        super()._put_part(number, tables, seconds, scores)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
             tar.add(self.parts / part_name(number), arcname=part_name(number))

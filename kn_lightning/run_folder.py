@@ -25,6 +25,7 @@ from kn_lightning.census import (
     is_temporary,
     part_name,
     scores_file,
+    study_of,
 )
 from kn_lightning.claim import HOLDER, LOCK, RunLock, check_free, check_same
 from kn_lightning.errors import InputError
@@ -213,6 +214,8 @@ class RunFolder:
     ) -> None:
         """Put one pack's tables, and the time it took by stage, on disk: all of it, or nothing.
 
+        A pack that is there already stays as it is, with its scores.
+
         Args:
             number: of the pack.
             tables: its rows, by name.
@@ -223,9 +226,24 @@ class RunFolder:
             InputError: another command has begun another study there.
         """
         self._check_study(number)
+        if self.is_complete or self._has_part(number):  # a rank may outlive its command
+            return
         if scores is not None:
             self._write_scores(scores_file(number), scores)
-        write_part(self.parts, number, tables, seconds, self.study, scores)
+        self._put_part(number, tables, seconds, scores)
+
+    def _put_part(
+        self,
+        number: int,
+        tables: dict[str, pa.Table],
+        seconds: dict[str, float],
+        scores: bytes | None,
+    ) -> None:
+        write_part(self.parts, number, tables, seconds, self.study, scores, self._scores_sha256)
+
+    def _has_part(self, number: int) -> bool:
+        """Whether a pack of this very study is there."""
+        return study_of(self.parts / part_name(number)) == self.study
 
     def _check_study(self, number: int) -> None:
         """A rank may outlive its command, and --overwrite the study."""

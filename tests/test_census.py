@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kn_lightning.census import RECORD
+from kn_lightning.census import RECORD, scores_file
 from kn_lightning.errors import InputError
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import SKIPPED_TABLE
@@ -232,8 +234,55 @@ def test_rows_without_their_prompt_or_concept_are_orphans(
 
 
 def test_part_that_another_rank_has_written_meanwhile_is_kept(folder: RunFolder) -> None:
-    write(folder, 1, PLAN[1], "puppy/0", "puppy")
+    with mock.patch.object(folder, "_has_part", return_value=False):  # it was asked just before
+        write(folder, 1, PLAN[1], "puppy/0", "other")
     folder.check(PLAN)
+    (row,) = pq.read_table(folder.parts / "000001" / "neurons.parquet").to_pylist()
+    assert row["concept"] == "puppy"
+
+
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_scores_and_part_are_of_one_rank_where_two_compute_a_pack(
+    folder: RunFolder, asked_before: bool
+) -> None:
+    shutil.rmtree(folder.parts / "000001")
+    write(folder, 1, PLAN[1], "puppy/0", "puppy", b"scores")
+    with ExitStack() as stack:
+        if asked_before:
+            stack.enter_context(mock.patch.object(folder, "_has_part", return_value=False))
+        write(folder, 1, PLAN[1], "puppy/0", "puppy", b"rounded otherwise")
+    folder.check(PLAN)
+    kept = (folder.path / scores_file(1)).read_bytes()
+    assert kept == (b"rounded otherwise" if asked_before else b"scores")
+
+
+def test_rank_whose_scores_another_has_replaced_keeps_its_hands_off(folder: RunFolder) -> None:
+    shutil.rmtree(folder.parts / "000001")
+    put = folder._put_part
+
+    def overtaken(*arguments: Any) -> None:
+        with mock.patch.object(folder, "_put_part", put):
+            write(folder, 1, PLAN[1], "puppy/0", "puppy", b"rounded otherwise")
+        put(*arguments)
+
+    with mock.patch.object(folder, "_put_part", overtaken):
+        write(folder, 1, PLAN[1], "puppy/0", "puppy", b"scores")
+    folder.check(PLAN)
+    assert (folder.path / scores_file(1)).read_bytes() == b"rounded otherwise"
+
+
+def test_rank_that_outlives_its_run_leaves_the_scores_of_the_finished_one(
+    folder: RunFolder,
+) -> None:
+    shutil.rmtree(folder.parts / "000001")
+    write(folder, 1, PLAN[1], "puppy/0", "puppy", b"scores")
+    rows = [pa.table({"a": [1]})]
+    with mock.patch("kn_lightning.run_folder.joined_rows", return_value=rows):
+        folder.close(2)
+    write(folder, 1, PLAN[1], "puppy/0", "puppy", b"rounded otherwise")
+    open_again(folder)
+    folder.check(PLAN)
+    assert (folder.path / scores_file(1)).read_bytes() == b"scores"
 
 
 def test_rank_that_outlived_its_study_writes_nothing_into_the_next(folder: RunFolder) -> None:

@@ -186,6 +186,17 @@ def test_scores_there_are_checked_as_well(store: Any) -> None:
         folder.check([["0", "0"]])
 
 
+def test_scores_there_stay_those_of_the_part_that_is_there(store: Any) -> None:
+    folder, outliving = opened(), opened()
+    folder.write_part(0, tables(0), SECONDS, b"scores")
+    outliving.write_part(0, tables(0), SECONDS, b"rounded otherwise")
+    opened().check([["0", "0"]])
+    assert store.cat_file("/bucket/run/scores/000000.safetensors") == b"scores"
+    folder.close(1)
+    outliving.write_part(0, tables(0), SECONDS, b"rounded otherwise")
+    opened().check([["0", "0"]])
+
+
 def test_scores_of_a_finished_run_there_are_checked_as_well(store: Any) -> None:
     folder = opened()
     folder.write_part(0, tables(0), SECONDS, b"scores")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -106,6 +107,7 @@ def check_names(parts: Path, n_packs: float = math.inf) -> None:
         path.name
         for path in sorted(parts.iterdir())
         if not (is_temporary(path) or (_at(path) < n_packs and path.is_dir()))
+        and os.path.lexists(path)  # one on its way may have come to its place meanwhile
     ]
     if foreign:
         raise not_of_the_study(parts / ", ".join(foreign))

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
+import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from kn_lightning.data.addresses import public_text
 from kn_lightning.errors import InputError
+
+_ASIDE = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
 def checked_path(flag: str, name: str | Path) -> Path:
@@ -59,6 +65,27 @@ def move_whole(temporary: Path, path: Path) -> None:
     _sync(temporary)
     os.replace(temporary, path)
     _sync(path.parent)
+
+
+def remove_folder(folder: Path, beside: Path) -> None:
+    """Remove a folder that another process may still fill, move or remove.
+
+    Under another name that process doesn't find it, and moves no half of it into place.
+
+    Args:
+        folder: may be there or not.
+        beside: folder of the same disk that takes it meanwhile; what the other process adds in that
+            moment is left there, as :func:`is_aside` says.
+    """
+    aside = beside / f".{folder.name}.{uuid.uuid4().hex}.tmp"
+    with suppress(FileNotFoundError):
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def is_aside(path: Path) -> bool:
+    """Whether a folder is being removed, or was when its process was killed."""
+    return _ASIDE.fullmatch(path.name) is not None
 
 
 def _sync(path: Path) -> None:

@@ -57,14 +57,15 @@ def write_part(
     try:
         move_whole(temporary, part)
     except OSError:
-        if not part.is_dir():
+        # A command that has begun meanwhile removes temporary folders; then nothing is to be moved.
+        if not (part.is_dir() and temporary.is_dir()):
             raise
         # A rank that outlived its killed run was quicker. Of this study it has the same, but
         # maybe rounded otherwise: then its rows don't belong to the scores that are there.
         if study_of(part) == study and (
             scores is None or joined_records([part])[1] == {scores_file(number): kept(number)}
         ):
-            shutil.rmtree(temporary)
+            shutil.rmtree(temporary, ignore_errors=True)
         else:  # or of one that --overwrite has removed
             shutil.rmtree(part)
             move_whole(temporary, part)

@@ -29,7 +29,7 @@ from kn_lightning.census import (
 )
 from kn_lightning.claim import HOLDER, LOCK, RunLock, check_free, check_same
 from kn_lightning.errors import InputError
-from kn_lightning.files import move_whole, write_whole
+from kn_lightning.files import is_aside, move_whole, remove_folder, write_whole
 from kn_lightning.fingerprint import identity_sha256
 from kn_lightning.pack_claims import CLAIMS, end_claims
 from kn_lightning.parts import finished, joined_records, joined_rows, write_part, write_rows
@@ -125,6 +125,8 @@ class RunFolder:
             )
         self.stop_file.unlink(missing_ok=True)
         end_claims(self.path)  # of a run that was cut off
+        for left in filter(is_aside, self.path.iterdir()):
+            shutil.rmtree(left, ignore_errors=True)
         if self.is_complete:
             if self.parts.is_dir():  # of a run that was cut off while closing
                 check_names(self.parts)
@@ -132,7 +134,7 @@ class RunFolder:
             return
         self.parts.mkdir(exist_ok=True)
         for left in filter(is_temporary, self.parts.iterdir()):  # of ranks that were killed
-            shutil.rmtree(left)
+            remove_folder(left, self.path)
         write_whole(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         move_whole(write_rows([skipped], self._temporary("skipped")), self.path / SKIPPED)
 
@@ -167,13 +169,13 @@ class RunFolder:
 
     def _names(self) -> set[str]:
         """Of what lies in the folder."""
-        names = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
-        return names - {LOCK, HOLDER}
+        entries = self.path.iterdir() if self.path.is_dir() else ()
+        return {entry.name for entry in entries if not is_aside(entry)} - {LOCK, HOLDER}
 
     def _remove(self, name: str) -> None:
         entry = self.path / name
         if entry.is_dir():
-            shutil.rmtree(entry)
+            remove_folder(entry, self.path)
         else:
             entry.unlink(missing_ok=True)
 
@@ -287,7 +289,7 @@ class RunFolder:
         del files[SKIPPED]
         for name, file in files.items():
             move_whole(file, self.path / name)
-        shutil.rmtree(self.parts)
+        remove_folder(self.parts, self.path)
         self.stop_file.unlink(missing_ok=True)
         self.release()
 

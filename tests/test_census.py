@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kn_lightning.census import RECORD, scores_file
+from kn_lightning.census import RECORD, check_names, scores_file
 from kn_lightning.errors import InputError
+from kn_lightning.files import move_whole
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import SKIPPED_TABLE
 
@@ -198,7 +199,7 @@ def test_part_under_another_name_does_not_count(folder: RunFolder) -> None:
 
 def test_all_that_is_strange_is_named_at_once_even_in_a_finished_run(folder: RunFolder) -> None:
     with (
-        mock.patch("kn_lightning.run_folder.shutil.rmtree", side_effect=OSError("killed")),
+        mock.patch("kn_lightning.run_folder.remove_folder", side_effect=OSError("killed")),
         pytest.raises(OSError, match="killed"),
         mock.patch.object(folder, "_tables", return_value=()),
     ):
@@ -314,3 +315,31 @@ def test_what_killed_ranks_left_is_removed_on_opening(folder: RunFolder) -> None
     open_again(folder)
     assert not (folder.parts / "000001.77.tmp").exists()
     folder.check(PLAN)
+
+
+def test_part_that_comes_to_its_place_while_names_are_checked_is_no_fault(
+    folder: RunFolder,
+) -> None:
+    temporary = folder.parts / "000001.77.tmp"
+    (folder.parts / "000001").rename(temporary)
+    listed = sorted(folder.parts.iterdir())
+    temporary.rename(folder.parts / "000001")
+    with mock.patch.object(Path, "iterdir", return_value=iter(listed)):
+        check_names(folder.parts, 2)
+
+
+def test_rank_whose_part_another_command_has_removed_replaces_none(folder: RunFolder) -> None:
+    before = (folder.parts / "000001" / RECORD).read_bytes()
+
+    def removed_meanwhile(temporary: Path, part: Path) -> None:
+        shutil.rmtree(temporary)
+        move_whole(temporary, part)
+
+    with (
+        mock.patch.object(folder, "_check_study"),  # it was asked just before
+        mock.patch.object(folder, "study", "another"),
+        mock.patch("kn_lightning.parts.move_whole", removed_meanwhile),
+        pytest.raises(FileNotFoundError),
+    ):
+        write(folder, 1, PLAN[1], "puppy/0", "puppy")
+    assert (folder.parts / "000001" / RECORD).read_bytes() == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest import mock
 
 import fsspec
 import pytest
@@ -28,6 +29,13 @@ def test_no_bucket_is_made(tmp_path: Path) -> None:
     assert [path.name for path in there.iterdir()] == ["environment.json"]
     assert place.names() == {"environment.json"}
     assert place.read("environment.json") == b"{}"
+
+
+def test_what_another_process_moves_meanwhile_needs_no_removing(tmp_path: Path) -> None:
+    files = fsspec.filesystem("dir", path=str(tmp_path), target_protocol="file")
+    place = RemotePlace("dir://bucket/run", files, "bucket/run")
+    with mock.patch.object(files, "exists", return_value=True):  # it was asked just before
+        place.remove("parts/.000000.tar.77.tmp")
 
 
 @pytest.mark.parametrize(

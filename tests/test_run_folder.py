@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -203,3 +206,89 @@ def test_run_cut_off_while_parts_are_removed_is_tidied_up(folder: RunFolder) -> 
     assert folder.is_complete
     folder.open({"a": 1}, {"versions": {}}, NO_ROWS, IDENTITY)
     assert not folder.parts.exists()
+
+
+def _begun(folder: RunFolder) -> Path:
+    """A part that a rank of a killed command is about to move into place."""
+    temporary = folder.parts / "000001.99999.tmp"
+    temporary.mkdir()
+    for name in TABLES:
+        (temporary / f"{name}.parquet").write_text("rows")
+    return temporary
+
+
+def _open_again(folder: RunFolder) -> None:
+    folder.open({"a": 1}, {"versions": {}}, NO_ROWS, IDENTITY)
+
+
+def _close(folder: RunFolder) -> None:
+    folder.close(1)
+
+
+def _overwrite(folder: RunFolder) -> None:
+    folder.open({"a": 1}, {"versions": {}}, NO_ROWS, IDENTITY, overwrite=True)
+
+
+def _moves(temporary: Path) -> None:
+    temporary.rename(temporary.with_name("000001"))
+
+
+def _adds(temporary: Path) -> None:
+    (temporary / "late.parquet").write_text("rows")
+
+
+@contextmanager
+def _meanwhile(call: str, act: Callable[[Path], None], temporary: Path) -> Iterator[list[Path]]:
+    """What the rank does as the command removes a first file, or before it renames a folder."""
+    original, done = getattr(os, call), []
+
+    def disturbed(*arguments: Any, **more: Any) -> None:
+        if call == "unlink":
+            original(*arguments, **more)
+        if not done:
+            done.append(temporary)
+            with suppress(FileNotFoundError):  # that rank's fault, which ends it
+                act(temporary)
+        if call == "rename":
+            original(*arguments, **more)
+
+    with mock.patch.object(os, call, disturbed):
+        yield done
+
+
+@pytest.mark.parametrize("command", [_open_again, _close, _overwrite])
+@pytest.mark.parametrize("act", [_moves, _adds, shutil.rmtree])
+@pytest.mark.parametrize("call", ["rename", "unlink"])
+def test_rank_of_a_killed_command_disturbs_no_command_and_moves_no_half(
+    folder: RunFolder,
+    call: str,
+    act: Callable[[Path], None],
+    command: Callable[[RunFolder], None],
+) -> None:
+    folder.write_part(0, tables(0), SECONDS)
+    temporary = _begun(folder)
+    whole = {path.name for path in temporary.iterdir()}
+    (folder.parts / "000002.99999.tmp").mkdir()  # there is something to remove in any case
+    (folder.parts / "000002.99999.tmp" / "prompts.parquet").write_text("rows")
+    with _meanwhile(call, act, temporary) as done:
+        command(folder)
+    assert done
+    part = folder.parts / "000001"
+    assert not part.exists() or {path.name for path in part.iterdir()} == whole
+    folder.release()
+    again = RunFolder(folder.path)
+    _open_again(again)
+    assert again.is_complete == (command is _close)
+    assert again.is_complete or 0 in again.finished_packs() or command is _overwrite
+    assert not list(folder.path.rglob("*.tmp"))
+
+
+def test_what_was_being_removed_goes_at_the_next_start(folder: RunFolder) -> None:
+    folder.write_part(0, tables(0), SECONDS)
+    killed = mock.patch("shutil.rmtree", side_effect=OSError("killed"))
+    with killed, pytest.raises(OSError, match="killed"):
+        folder.close(1)
+    folder.release()
+    _overwrite(RunFolder(folder.path))  # nor is it in the way of another run
+    names = {path.name for path in folder.path.iterdir()}
+    assert not {name for name in names if name.endswith(".tmp")}

@@ -139,6 +139,7 @@ def check_parts(
     plan: Sequence[Sequence[str]],
     study: str,
     scores: Callable[[int], str | None],
+    name: Callable[[int], str],
 ) -> None:
     """Raise InputError unless all that lies there was written there for this plan, and is whole.
 
@@ -147,16 +148,21 @@ def check_parts(
         plan: of each pack, the ids of its prompts in order.
         study: the SHA-256 of its identity.
         scores: the SHA-256 of the scores of a pack, by its number; None where there are none.
+        name: what a user calls the part of a pack, by its number.
     """
     check_names(parts, len(plan))
     for part in sorted(parts.iterdir()):
         number = part_number(part.name)
         fault = None if number is None else _fault(part, plan[number], study, scores)
-        if fault is not None:
-            raise InputError(
-                f"{part} {fault}; delete it to have that pack computed again, then run the same"
-                " command"
-            )
+        if number is not None and fault is not None:
+            raise faulty(name(number), fault)
+
+
+def faulty(part: str, fault: str) -> InputError:
+    """What is said of a part that doesn't hold what it should."""
+    return InputError(
+        f"{part} {fault}; delete it to have that pack computed again, then run the same command"
+    )
 
 
 def _fault(
@@ -186,7 +192,9 @@ def _fault(
             return "holds other prompts than this study has there"
         return next(filter(None, (_orphan(part / name, found) for name in sorted(there))), None)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        return f"is torn ({' '.join(str(error).split())})"
+        # Without its path: a part at an address is read from a copy.
+        said = str(error).replace(f"{part}{os.sep}", "")
+        return f"is torn ({' '.join(said.split())})"
 
 
 def _orphan(path: Path, prompts: pa.Table) -> str | None:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
+import shutil
 import tarfile
-from contextlib import suppress
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from kn_lightning.census import check_tables, not_of_the_study, part_name, part_number, scores_file
+from kn_lightning.census import (
+    check_tables,
+    faulty,
+    not_of_the_study,
+    part_name,
+    part_number,
+    scores_file,
+)
 from kn_lightning.errors import InputError
 from kn_lightning.formation_tables import RECORD as FORMATION
 from kn_lightning.remote_place import RemotePlace, place_of
@@ -81,7 +90,7 @@ class RemoteFolder(RunFolder):
         super().open(config, environment, skipped, identity, overwrite)
         if self.is_complete:
             self.fetch()
-            self._part_names()
+            self._part_numbers()
             self._remove("parts")
             return
         for left in filter(_TEMPORARY.fullmatch, self.place.names("parts")):
@@ -91,29 +100,39 @@ class RemoteFolder(RunFolder):
     def check(self, plan: Any) -> None:
         """As of a local folder, of all parts that lie there."""
         if not self.is_complete:
-            for name in self._part_names():
-                if not (self.parts / name).is_dir():
-                    self._fetch_part(name)
+            for number in self._part_numbers(len(plan)):
+                if not (self.parts / part_name(number)).is_dir():
+                    self._fetch_part(number)
         super().check(plan)
+
+    def _part(self, number: int) -> str:
+        return f"{self.name}/parts/{part_name(number)}{_TAR}"
 
     def finished_packs(self) -> frozenset[int]:
         """Numbers of the packs that lie there."""
         numbers = map(_number, self.place.names("parts"))
         return frozenset(number for number in numbers if number is not None)
 
-    def _part_names(self) -> list[str]:
+    def _part_numbers(self, n_packs: float = math.inf) -> list[int]:
         """Of all parts there; raises InputError where something else is."""
-        names = {name: _number(name) for name in self.place.names("parts")}
-        foreign = sorted(n for n in names if names[n] is None and not _TEMPORARY.fullmatch(n))
+        numbers = {name: _number(name) for name in self.place.names("parts")}
+        found = {name: number for name, number in numbers.items() if number is not None}
+        foreign = sorted(
+            name
+            for name in numbers
+            if not _TEMPORARY.fullmatch(name) and found.get(name, math.inf) >= n_packs
+        )
         if foreign:
             raise not_of_the_study(f"{self.name}/parts/{', '.join(foreign)}")
-        return sorted(part_name(number) for number in names.values() if number is not None)
+        return sorted(found.values())
 
     def _has_part(self, number: int) -> bool:
         if number not in self.finished_packs():
             return False
-        with suppress(InputError):  # a torn one is written again
-            self._fetch_part(part_name(number))
+        try:
+            self._fetch_part(number)
+        except InputError:  # a torn one is written again
+            return False
         return super()._has_part(number)
 
     def _put_part(
@@ -160,13 +179,19 @@ class RemoteFolder(RunFolder):
         self.place.remove(name)
         super()._remove(name)
 
-    def _fetch_part(self, name: str) -> None:
+    def _fetch_part(self, number: int) -> None:
+        """Bring a part to the copy; raises InputError where it is none, or another's."""
+        name = part_name(number)
         content = self.place.read(f"parts/{name}{_TAR}")
-        try:
-            with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-                tar.extractall(self.parts, filter="data")
-        except (tarfile.TarError, OSError) as error:
-            raise InputError(
-                f"{self.name}/parts/{name}{_TAR} is torn ({error}); delete it to have that pack"
-                " computed again, then run the same command"
-            ) from error
+        with tempfile.TemporaryDirectory(dir=self.path.parent) as unpacked:
+            try:
+                with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+                    tar.extractall(unpacked, filter="data")
+            except (tarfile.TarError, OSError) as error:
+                raise faulty(self._part(number), f"is torn ({error})") from error
+            part = Path(unpacked) / name
+            if [*Path(unpacked).iterdir()] != [part] or not part.is_dir():
+                raise faulty(self._part(number), f"is torn: it doesn't hold folder {name} alone")
+            self.parts.mkdir(exist_ok=True)
+            shutil.rmtree(self.parts / name, ignore_errors=True)
+            part.rename(self.parts / name)

@@ -189,7 +189,11 @@ class RunFolder:
             check_tables(self.path, self.environment(), self.name)
             check_scores(self.environment(), self.name, self._scores_sha256)
         else:
-            check_parts(self.parts, plan, self.study, self._scores_sha256)
+            check_parts(self.parts, plan, self.study, self._scores_sha256, self._part)
+
+    def _part(self, number: int) -> str:
+        """What a user calls the part of a pack."""
+        return str(self.parts / part_name(number))
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Replace ``environment.json``."""

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -235,6 +235,94 @@ def test_a_torn_part_is_reported(store: Any, content: bytes) -> None:
     store.pipe_file("/bucket/run/parts/000000.tar", content)
     with pytest.raises(InputError, match=r"parts/000000.tar is torn .*delete it"):
         folder.check([["0"]])
+
+
+PART = "/bucket/run/parts/000000.tar"
+
+
+def _cut(store: Any, length: int) -> None:
+    store.pipe_file(PART, store.cat_file(PART)[:length])
+
+
+def _cut_behind_tables(store: Any) -> None:
+    with tarfile.open(fileobj=io.BytesIO(store.cat_file(PART))) as tar:
+        _cut(store, tar.getmember("000000/pack.json").offset)
+
+
+def _cut_behind_the_folder(store: Any) -> None:
+    _cut(store, tarfile.BLOCKSIZE)
+
+
+def _make_zero(store: Any) -> None:
+    store.pipe_file(PART, b"\0" * 10240)
+
+
+def _take_anothers(store: Any) -> None:
+    store.copy("/bucket/run/parts/000001.tar", PART)
+
+
+def _add_anothers(store: Any) -> None:
+    # The blocks of zeros at the end of the first would end both.
+    content = store.cat_file(PART).rstrip(b"\0")
+    whole = content.ljust(-(-len(content) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE, b"\0")
+    store.pipe_file(PART, whole + store.cat_file("/bucket/run/parts/000001.tar"))
+
+
+def _change_a_table(store: Any) -> None:
+    with tarfile.open(fileobj=io.BytesIO(store.cat_file(PART))) as tar:
+        place = tar.getmember("000000/edits.parquet").offset_data + 8
+    content = bytearray(store.cat_file(PART))
+    content[place] ^= 1
+    store.pipe_file(PART, bytes(content))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *(_cut_behind_tables, _cut_behind_the_folder, _make_zero),
+        *(_take_anothers, _add_anothers, _change_a_table),
+    ],
+)
+def test_a_part_that_is_none_is_named_by_its_address(
+    store: Any, spoil: Callable[[Any], None]
+) -> None:
+    folder = opened()
+    for number in range(2):
+        folder.write_part(number, tables(number), SECONDS)
+    spoil(store)
+    again = opened()
+    with pytest.raises(InputError) as caught:
+        again.check([["0", "0"], ["1", "1"]])
+    said = str(caught.value)
+    assert said.startswith(f"{ADDRESS}/parts/000000.tar is torn")
+    assert "; delete it to have that pack computed again" in said
+    assert str(again.path) not in said
+    store.rm(PART)
+    last = opened()
+    last.check([["0", "0"], ["1", "1"]])
+    assert last.finished_packs() == {1}
+    last.write_part(0, tables(0), SECONDS)
+    last.close(2)
+
+
+def test_a_part_of_no_pack_is_named_by_its_address(store: Any) -> None:
+    folder = opened()
+    folder.write_part(1, tables(1), SECONDS)
+    with pytest.raises(InputError, match=rf"^{ADDRESS}/parts/000001.tar is none of this study's"):
+        opened().check([["0", "0"]])
+
+
+def test_a_rank_writes_a_torn_part_again_and_no_whole_one(store: Any) -> None:
+    folder = opened()
+    folder.write_part(0, tables(0), SECONDS)
+    whole = store.cat_file(PART)
+    rank = run_folder(ADDRESS)
+    rank.study = folder.study
+    rank.write_part(0, tables(0), {"total": 9.0})
+    assert store.cat_file(PART) == whole
+    _make_zero(store)
+    rank.write_part(0, tables(0), SECONDS)
+    opened().check([["0", "0"]])
 
 
 def test_a_part_cannot_write_outside_its_folder(store: Any, tmp_path: Path) -> None:

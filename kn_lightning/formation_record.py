@@ -24,7 +24,7 @@ from kn_lightning.formation_tables import (
     read_record,
     read_tables,
 )
-from kn_lightning.remote_place import place_of
+from kn_lightning.remote_place import first_reached, place_of
 from kn_lightning.run_folder import RUN_ID
 from kn_lightning.schema import SCHEMA_VERSION
 
@@ -82,7 +82,8 @@ class FormationRecord:
             )
         if self._remote is not None:
             wanted = {RECORD, RUN_ID, *(f"{name}.parquet" for name in TABLES)}
-            self._remote.fetch(*sorted(names & wanted))
+            with first_reached(self.flag):
+                self._remote.fetch(*sorted(names & wanted))
         known = read_record(self.path)["identity"]
         differing = sorted(
             key for key in {*known, *identity} if known.get(key) != identity.get(key)
@@ -96,7 +97,8 @@ class FormationRecord:
     def _names(self) -> set[str]:
         """Of what lies in the folder, but for files of a process that was killed."""
         if self._remote is not None:
-            names = self._remote.names()
+            with first_reached(self.flag):
+                names = self._remote.names()
         else:
             names = {e.name for e in self.path.iterdir()} if self.path.is_dir() else set()
         return {n for n in names if not (n.startswith(".") and n.endswith(".tmp"))}

@@ -24,7 +24,7 @@ from kn_lightning.census import (
 )
 from kn_lightning.errors import InputError
 from kn_lightning.formation_tables import RECORD as FORMATION
-from kn_lightning.remote_place import RemotePlace, place_of
+from kn_lightning.remote_place import RemotePlace, first_reached, place_of
 from kn_lightning.run_folder import CONFIG, ENVIRONMENT, RUN_ID, SKIPPED, RunFolder
 
 _TAR = ".tar"
@@ -43,7 +43,10 @@ def run_folder(name: str | Path) -> RunFolder:
         InputError: an address that can't be reached, or of a kind that no installed package knows.
     """
     place = place_of(name, "run_dir")
-    return RunFolder(place) if isinstance(place, Path) else RemoteFolder(place)
+    if isinstance(place, Path):
+        return RunFolder(place)
+    with first_reached("run_dir"):
+        return RemoteFolder(place)
 
 
 class RemoteFolder(RunFolder):

@@ -65,17 +65,33 @@ def place_of(name: str | Path, flag: str) -> Path | RemotePlace:
         ) from error
 
 
+class Unreachable(OSError):
+    """What goes wrong at an address is the disk's fault: put right, the same command goes on."""
+
+
 @contextmanager
 def _reaching(place: str) -> Iterator[None]:
-    """What goes wrong there in the block is the disk's fault: put right, the same command goes on.
-
-    Raises:
-        OSError: whatever it was.
-    """
+    """Raises Unreachable, whatever goes wrong in the block."""
     try:
         yield
     except Exception as error:  # each file system has errors of its own
-        raise OSError(f"{place}: {_said(error)}") from error
+        raise Unreachable(f"{place}: {_said(error)}") from error
+
+
+@contextmanager
+def first_reached(flag: str) -> Iterator[None]:
+    """At the start, when the address itself may be wrong, that is bad input of the flag.
+
+    Raises:
+        InputError: something went wrong at an address in the block.
+    """
+    try:
+        yield
+    except Unreachable as error:
+        raise InputError(
+            f"{flag} {error}; put that right, or give a folder, or another address that this"
+            " machine can write to"
+        ) from error
 
 
 def _said(error: Exception) -> str:
@@ -83,7 +99,7 @@ def _said(error: Exception) -> str:
 
 
 class RemotePlace:
-    """A folder at an address, and its copy here. All methods raise OSError where it fails.
+    """A folder at an address, and its copy here. All methods raise Unreachable where it fails.
 
     Args:
         name: the address as it may be shown, without secrets.

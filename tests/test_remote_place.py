@@ -80,6 +80,36 @@ def test_what_is_wrong_with_an_address_is_said_with_its_flag(address: str, said:
         place_of(address, "formation.folder")
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:9/run", "Cannot connect to host 127.0.0.1:9 "),
+        ("data://x/y", "not enough values to unpack"),
+    ],
+)
+def test_address_that_does_not_answer_at_the_start_is_bad_input(address: str, said: str) -> None:
+    for arguments in (("--run_dir", address), ("report", address)):
+        done = command("analyze.py", *arguments)
+        assert done.code == 2
+        assert done.err.startswith(f"error: run_dir {address}: {said}")
+        assert done.err.endswith(
+            "; put that right, or give a folder, or another address that this machine can write"
+            " to\n"
+        )
+    with pytest.raises(InputError, match=f"^formation.folder {address}: {said}.*another address"):
+        FormationRecord(address).check({}, go_on=True)
+
+
+def test_address_that_does_not_answer_when_it_is_read_is_bad_input() -> None:
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/bucket/formation/formation.json", b"{}")
+    record = FormationRecord("memory://bucket/formation")
+    lost = mock.patch.object(type(files), "cat_file", side_effect=ConnectionError("no access"))
+    with lost, pytest.raises(InputError, match=r"formation.json: no access; put that right"):
+        record.check({}, go_on=True)
+    files.rm("/bucket/formation", recursive=True)
+
+
 def test_names_that_no_folder_can_have_are_refused(tmp_path: Path) -> None:
     for name in ("a\0b", f"file://{tmp_path}/" + "x" * 300):
         with pytest.raises(InputError, match=r"run_dir '.*give another name"):

@@ -12,6 +12,7 @@ from typing import Protocol
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from kn_lightning.errors import InputError
+from kn_lightning.files import write_whole
 from kn_lightning.run_folder import RUN_ID
 
 _WANDB = {
@@ -86,7 +87,7 @@ def note_runs(loggers: Iterable[Logger], folder: StudyFolder) -> None:
     """Write into the folder which W&B run to go on with."""
     for logger in loggers:
         if isinstance(logger, WandbLogger) and not logger.experiment.disabled:
-            (folder.path / RUN_ID).write_text(logger.experiment.id, encoding="utf-8")
+            write_whole(folder.path / RUN_ID, logger.experiment.id)
             folder.publish(RUN_ID)
 
 

@@ -78,10 +78,23 @@ def _of_the_machine(error: BaseException) -> str | None:
 
 def _end(message: str, code: int, debug: bool) -> None:
     if debug:
-        sys.stderr.write(printable(public_text(traceback.format_exc())))
+        sys.stderr.write(printable(_hiding()(traceback.format_exc())))
     # Of files, flags and models: what they hold must not reach the terminal as a command.
     sys.stderr.write(f"{printable(_one_line(public_text(message)))}\n")
     sys.exit(code)
+
+
+def _hiding() -> Callable[[str], str]:
+    """What takes the secrets of the command line and of its config files out of a traceback."""
+    from kn_lightning.config_files import read_configs
+    from kn_lightning.given import Given
+
+    arguments = sys.argv[1:]
+    try:
+        configs = read_configs(arguments)
+    except InputError:  # what was wrong
+        configs = {}
+    return Given(arguments, configs).hiding(())
 
 
 def _one_line(message: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import re
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -17,6 +16,7 @@ from kn_lightning.data.modules import PromptGroups
 from kn_lightning.data.unrelated import UnrelatedPrompts
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.fingerprint import config_sha256, tokens_sha256, weights_sha256
+from kn_lightning.secret_names import is_ordinary, is_secret
 
 _PACKAGES = ("kn_lightning", "torch", "lightning", "transformers", "nltk")
 
@@ -38,8 +38,6 @@ _NOT_STUDY = (
 )
 _ENCODER = ("weights_sha256", "config_sha256", "tokens_sha256")
 """What two encoders must share to be one, and their prompts to be the same."""
-_SECRET = re.compile(r"(?i)(api|access|secret)_?key|password|secret|(^|_)token$|credential")
-"""Names of settings, those of loggers, whose values are nobody else's."""
 _FILES = ("refine.neurons", "refine.facts")
 """Settings that name a file: what is in it counts, not where it lies."""
 
@@ -143,16 +141,23 @@ def shareable(value: Any) -> Any:
     return value
 
 
-def without_secrets(value: Any) -> Any:
+def without_secrets(value: Any, of_trainer: bool = False) -> Any:
     """Nested settings as a run folder keeps them: no key, and addresses without user and query.
 
-    Paths stay: ``--config config.yaml`` makes the same study on this machine.
+    Paths stay: ``--config config.yaml`` makes the same study on this machine. For that ``key`` or
+    ``tokens`` alone, as of a column, is left out of the trainer's settings only.
+
+    Args:
+        value: the settings, or a part of them.
+        of_trainer: whether that part is the trainer's, with its loggers.
     """
     if isinstance(value, dict):
-        return {
-            key: None if _SECRET.search(str(key)) and inner else without_secrets(inner)
-            for key, inner in value.items()
-        }
+        kept = {}
+        for key, inner in value.items():
+            name = str(key)
+            hidden = is_secret(name, inner) and (of_trainer or not is_ordinary(name))
+            kept[key] = None if hidden else without_secrets(inner, of_trainer or key == "trainer")
+        return kept
     if isinstance(value, list):
-        return [without_secrets(inner) for inner in value]
+        return [without_secrets(inner, of_trainer) for inner in value]
     return public_url(value) if isinstance(value, str) and "://" in value else value

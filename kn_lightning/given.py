@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from kn_lightning.config_files import Configs, flat_settings
 from kn_lightning.data.addresses import public_text
-
-_SECRETS = ("key", "token", "password", "passwd", "pwd", "secret", "credentials", "auth")
-_ALIKE = 0.8
-"""How like one of them a word of a name has to be."""
-_OPEN = ("true", "false", "null", "")
-"""Values that are no secret, whatever they are of."""
+from kn_lightning.secret_names import is_secret
 
 
 @dataclass(frozen=True)
@@ -83,9 +80,12 @@ class Given:
         for argument in self.arguments:
             name, equals, value = argument.partition("=")
             flag = name.lstrip("-") if equals or name.startswith("-") else flag
-            yield flag, value if equals or name.startswith("-") else argument
+            given = value if equals or name.startswith("-") else argument
+            yield flag, given
+            if given.startswith(("{", "[")):
+                yield from _of_a_text(given)
         for content in self.configs.values():
-            yield from ((key, str(value)) for key, value in flat_settings(content).items())
+            yield from _leaves(content)
 
     def hiding(self, known: Container[str]) -> Callable[[str], str]:
         """What takes secrets out of a text that repeats what was given.
@@ -96,7 +96,7 @@ class Given:
         secrets = {
             value
             for name, value in self._settings()
-            if name not in known and value not in _OPEN and _sounds_secret(name)
+            if name not in known and is_secret(name, value, misspelled=True)
         }
         # The longest first: one may be the beginning of another.
         words = "|".join(map(re.escape, sorted(secrets, key=len, reverse=True)))
@@ -113,9 +113,22 @@ class Given:
         return Given([hidden(argument) for argument in self.arguments], configs)
 
 
-def _sounds_secret(name: str) -> bool:
-    words = re.split(r"[-_]", name.rpartition(".")[2].lower())
-    return any(get_close_matches(word, _SECRETS, n=1, cutoff=_ALIKE) for word in words)
+def _leaves(settings: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Names with each of their values; what is in a list has the name of the list."""
+    if isinstance(settings, dict):
+        for key, inner in settings.items():
+            yield from _leaves(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(settings, list):
+        for inner in settings:
+            yield from _leaves(inner, name)
+    else:
+        yield name, str(settings)
+
+
+def _of_a_text(text: str) -> Iterator[tuple[str, str]]:
+    """The same of a dictionary or list that is written out behind a flag."""
+    with suppress(yaml.YAMLError, RecursionError, ValueError):
+        yield from _leaves(yaml.safe_load(text))
 
 
 def _applied(change: Callable[[str], str], value: Any) -> Any:

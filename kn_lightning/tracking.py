@@ -17,6 +17,7 @@ import yaml
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
+from kn_lightning.data.addresses import public_text
 from kn_lightning.environment import shareable
 from kn_lightning.results import Results, read_formation, read_results
 from kn_lightning.run_folder import RUN_ID
@@ -94,7 +95,7 @@ def answering(
             tell(logger)
             kept.append(logger)
         except Exception as error:  # each logger has errors of its own
-            said = " ".join(str(error).split()) or type(error).__name__
+            said = " ".join(public_text(str(error)).split()) or type(error).__name__
             rank_zero_warn(
                 f"{type(logger).__name__} is lost ({said}) and gets no more of this study;"
                 f" results are in {results}{remedy}"

@@ -144,6 +144,10 @@ def test_secrets_are_in_no_line_wherever_they_were_given(tmp_path: Path) -> None
     assert "PW" not in str(given.without_secrets(hidden)).replace("c.yaml", "")
     # What the flag of that name takes is shown.
     assert Given(["--data.pack_tokens", "0"], {}).hiding({"data.pack_tokens"})("0") == "0"
+    # Loggers in a list of a config, settings written out behind a flag.
+    config_list = {"trainer": {"logger": [{"init_args": {"passphrase": "PW6"}}]}}
+    flags = ["--trainer.logger.opts", '{"Authorization": "Bearer PW7", "n": 3}']
+    assert Given(flags, {config: config_list}).hiding(())("PW6 Bearer PW7 3") == "… … 3"
     long = "http://me:" + 70 * "P" + "@host"  # of which the line has less
     assert "PPP" not in said("run", "--concepts", "a", "--edit.share", long)
 

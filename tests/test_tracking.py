@@ -168,8 +168,9 @@ def test_wandb_that_is_gone_at_the_end_is_a_warning_that_names_the_results(
     run_dir, _ = logged
     logger = mock.create_autospec(WandbLogger, instance=True)
     logger.experiment = mock.Mock(disabled=True)
-    logger.experiment.finish.side_effect = wandb.Error("connection refused")
+    error = wandb.Error("https://me:hunter@host/api?hunter refused")
+    logger.experiment.finish.side_effect = error
     other = mock.create_autospec(DummyLogger, instance=True)
-    with pytest.warns(UserWarning, match=f"lost .connection refused.*in {run_dir}"):
+    with pytest.warns(UserWarning, match=f"lost .https://host/api refused.*in {run_dir}"):
         track_results([logger, other], run_dir)
     other.log_metrics.assert_called_once()

@@ -97,6 +97,18 @@ def test_debug_shows_the_traceback_before_the_line() -> None:
     assert "--debug" in command("analyze.py", "--help").out
 
 
+def test_debug_shows_no_key_that_was_given(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("trainer: {logger: {class_path: WandbLogger, init_args: {passwd: hunter1}}}")
+    flags = ("--trainer.logger", "WandbLogger", "--trainer.logger.api_key", "hunter2")
+    for given in (("--config", config), flags):
+        done = command("analyze.py", "--debug", *given, "--data.pack_tokens", 7)
+        assert done.code == 2
+        assert done.err.startswith("Traceback")
+        assert done.err.count("…")
+        assert "hunter" not in done.err
+
+
 def test_command_that_the_refusal_of_pickled_weights_names_converts_them(
     material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,3 +66,19 @@ def test_settings_are_kept_without_keys_and_with_their_paths() -> None:
     assert kept["trainer"]["logger"] == [{"init_args": logger | empty}]
     assert kept["data"] == {"pack_tokens": 3}
     assert without_secrets("https://u:p@host/x?y") == "https://host/x"
+
+
+def test_what_any_logger_calls_a_secret_is_in_no_config_and_a_column_stays() -> None:
+    names = (
+        *("key", "passwd", "auth", "license_key", "api_key", "pwd", "HF_TOKEN", "apiKey"),
+        *("private_key", "Authorization", "x-api-key", "tokens"),
+    )
+    logger = {"opts": dict.fromkeys(names, "hunter"), "key": "hunter", "max_tokens": 5}
+    data = {"text_key": "text", "pack_tokens": 3, "special_tokens": ["a"], "auth": "hunter"}
+    plain = {"keep": "a", "author": "b", "save_dir": "logs", "log_key": True}
+    settings = {"trainer": {"logger": [{"init_args": logger | plain}]}, "data": data}
+    kept = without_secrets(settings)
+    assert "hunter" not in str(kept)
+    init = kept["trainer"]["logger"][0]["init_args"]
+    assert init == plain | {"opts": dict.fromkeys(names), "key": None, "max_tokens": 5}
+    assert kept["data"] == data | {"auth": None}

@@ -45,11 +45,13 @@ from kn_lightning.ranks import BAD_INPUT
 from kn_lightning.remote_folder import run_folder
 from kn_lightning.report.language import ENGLISH, check_language, languages
 from kn_lightning.trainer_settings import (
+    check_launch,
     check_processes,
     check_settings,
     check_trains,
     in_a_users_words,
     of_a_setting,
+    refuse_tasks,
 )
 
 _NAMES_ENCODER = ("--model.encoder", "--model", "--config", "-c")
@@ -115,6 +117,10 @@ class _ScriptCLI(LightningCLI):
             raise
         except (MisconfigurationException, ValueError, TypeError) as error:
             raise in_a_users_words(error, settings) from error
+        except RuntimeError as error:
+            refuse_tasks(error)
+            raise
+        check_launch(trainer)
         check_processes(settings, trainer)
         return trainer
 

@@ -14,7 +14,10 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Timer
-from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.strategies.launchers import (
+    _MultiProcessingLauncher,
+    _SubprocessScriptLauncher,
+)
 
 from kn_lightning.errors import InputError
 
@@ -108,6 +111,38 @@ def check_processes(settings: Mapping[str, Any], trainer: Trainer) -> None:
             f"trainer.devices {settings['devices']}: more processes than this machine's CPU cores"
             " can serve; give one a core, or less"
         )
+
+
+def check_launch(trainer: Trainer) -> None:
+    """Raise InputError where torchrun or SLURM has begun other processes than the trainer expects.
+
+    Lightning asks that, too, but behind what loads the encoder, and says no flag.
+
+    Args:
+        trainer: that is made.
+    """
+    launcher = trainer.strategy.launcher
+    if not isinstance(launcher, _SubprocessScriptLauncher):
+        return
+    devices, nodes = launcher.num_processes, launcher.num_nodes
+    try:
+        launcher.cluster_environment.validate_settings(num_devices=devices, num_nodes=nodes)
+    except ValueError as error:
+        raise InputError(
+            f"trainer.devices {devices}, trainer.num_nodes {nodes}: {error} Give as many as"
+            " torchrun or srun starts, or start this command without them"
+        ) from error
+
+
+def refuse_tasks(error: RuntimeError) -> None:
+    """Raise InputError if that is Lightning's word on the tasks of a SLURM job; else nothing."""
+    if "--ntasks" in str(error) and "SLURM_NTASKS" in os.environ:
+        tasks = os.environ["SLURM_NTASKS"]
+        raise InputError(
+            f"SLURM_NTASKS {tasks}, without SLURM_NTASKS_PER_NODE: ask SLURM for"
+            " --ntasks-per-node instead of --ntasks, as many as --trainer.devices; or unset"
+            " SLURM_NTASKS where this command is no task of srun"
+        ) from error
 
 
 def of_a_setting(error: Exception, settings: Mapping[str, Any]) -> bool:

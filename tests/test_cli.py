@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -164,6 +165,43 @@ def test_gpu_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         flags = ("--trainer.accelerator", "gpu", "--run_dir", tmp_path / "run")
         refused(command("analyze.py", *flags), "gpu")
     assert not (tmp_path / "run").exists()
+
+
+SLURM = {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "study"}
+PLACED = {**SLURM, "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+TORCHRUN = {
+    **{"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "x"},
+    **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"},
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        (SLURM, ("SLURM_NTASKS 2", "--ntasks-per-node", "unset")),
+        ({**PLACED, "SLURM_NTASKS_PER_NODE": "4"}, ("trainer.devices 2", "--ntasks-per-node=4")),
+        (TORCHRUN, ("trainer.devices 2", "world size (1)", "torchrun", "without")),
+    ],
+)
+@pytest.mark.parametrize("script", ["analyze.py", "train.py"])
+def test_processes_that_do_not_fit_the_trainer_are_one_line(
+    script: str, environment: dict[str, str], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    flags = ("--trainer.devices", 2, "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu")
+    folder = ("--run_dir", "run") if script == "analyze.py" else ("--export.folder", "encoder")
+    with mock.patch.dict(os.environ, environment):
+        refused(command(script, *flags, *folder, cwd=tmp_path), *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_runtime_error_in_the_making_of_a_trainer_is_no_bad_input_else(tmp_path: Path) -> None:
+    with (
+        mock.patch.dict(os.environ, SLURM),
+        mock.patch("lightning.pytorch.cli.LightningCLI.instantiate_trainer") as make,
+    ):
+        make.side_effect = RuntimeError("CUDA error")
+        with pytest.raises(RuntimeError, match="CUDA error"):
+            command("analyze.py", "--run_dir", tmp_path / "run")
 
 
 def test_without_run_dir_each_study_has_a_folder_of_its_own(tmp_path: Path) -> None:

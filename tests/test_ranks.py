@@ -90,6 +90,19 @@ def test_data_that_two_ranks_refuse_are_one_line(tmp_path: Path, name: str) -> N
 
 
 @pytest.mark.slow
+def test_download_that_fails_on_two_ranks_is_one_line(tmp_path: Path) -> None:
+    url, run = "http://127.0.0.1:9/x.zip", tmp_path / "run"
+    data = ("--data", "LamaPrompts", "--data.url", url)
+    cache = {"XDG_CACHE_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
+    done = real_command("analyze.py", *RANKS, *data, "--run_dir", run, **cache)
+    assert done.code == 2
+    (line,) = (line for line in done.err.splitlines() if "error" in line)
+    assert line.startswith(f"error: data.url {url}: ConnectionError; try again")
+    assert "another rank" not in done.err
+    assert not run.exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["data", "encoder"])
 def test_under_torchrun_all_ranks_end_as_of_bad_input(tmp_path: Path, wrong: str) -> None:
     path = tmp_path / "empty.jsonl"

@@ -16,6 +16,7 @@ from kn_lightning.data.modules import PromptGroups
 from kn_lightning.data.pararel import pararel_files, read_pararel
 from kn_lightning.errors import InputError
 from kn_lightning.files import checked_path
+from kn_lightning.ranks import on_all_ranks
 from kn_lightning.schema import EncodedPrompt, PromptGroup, Skipped
 
 
@@ -113,11 +114,25 @@ class LamaPrompts(PromptGroups):
         self.mask = mask
         self.max_words = max_words
         self.min_prompts = min_prompts
+        self._failed: InputError | None = None
 
     def prepare_data(self) -> None:
-        """Download the archive where it is needed and not there."""
-        self._place()
+        """Once a node: download the archive where it is needed and not there."""
+        try:
+            self._place()
+        except InputError as error:
+            self._failed = error
+            return
         super().prepare_data()
+
+    def setup(self, stage: str) -> None:
+        """Read and encode; a download that has failed is told to all ranks, and not tried again."""
+        on_all_ranks(self._check_download)
+        super().setup(stage)
+
+    def _check_download(self) -> None:
+        if self._failed is not None:
+            raise self._failed
 
     def read(self) -> Iterator[PromptGroup | Skipped]:
         """The concepts of LAMA's part, and the sentences that make no prompt."""

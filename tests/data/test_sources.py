@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from callbacks.commands import analyze, command, table, write_jsonl
@@ -236,3 +237,18 @@ def test_a_study_without_its_data_ends_in_one_line(
     (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert value in line
     assert not run.exists()
+
+
+def test_download_that_fails_before_ranks_are_set_up_is_said_in_setup_and_tried_once() -> None:
+    data = LamaPrompts(url="https://host/x.zip")
+    failure = InputError("data.url: refused")
+    with mock.patch("kn_lightning.data.sources.fetch_zip", side_effect=failure) as fetch:
+        data.prepare_data()
+        with (
+            mock.patch("kn_lightning.ranks._gathered", return_value=(1, ["refused", None])),
+            pytest.raises(SystemExit),
+        ):
+            LamaPrompts(url="https://host/x.zip").setup("predict")  # of a rank that has not tried
+        with pytest.raises(InputError, match=r"data\.url: refused"):
+            data.setup("predict")
+        fetch.assert_called_once()

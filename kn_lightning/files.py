@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,21 @@ def checked_path(flag: str, name: str | Path) -> Path:
                 " another name"
             ) from error
     return Path(name)
+
+
+def check_whole(flag: str, path: Path) -> None:
+    """Raise InputError for a pipe or a device: one gives its content once, or never an end of it.
+
+    A study reads its data a second time for their hash. A file that isn't there, or a folder, is
+    left to whoever opens it; this must come before that, for a pipe waits for its other end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        what = "a pipe" if stat.S_ISFIFO(mode) else "a device or the like"
+        raise InputError(f"{flag} {path}: {what}, not a file; write it into a file, and give that")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from kn_lightning.census import check_tables
 from kn_lightning.errors import InputError
-from kn_lightning.files import checked_path, write_whole
+from kn_lightning.files import check_whole, checked_path, write_whole
 from kn_lightning.own_files import check_not_of_a_run
 from kn_lightning.schema import Neuron
 
@@ -97,6 +97,7 @@ def write_neurons(run_dir: Path, path: Path) -> None:
 
 def _object(path: Path, flag: str) -> dict[str, Any]:
     checked_path(flag, path)
+    check_whole(flag, path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from kn_lightning.data.addresses import public_url
 from kn_lightning.errors import InputError
+from kn_lightning.files import check_whole
 
 _SECONDS = 60  # without a byte, before a download counts as broken off
 _UNREADABLE = (
@@ -115,6 +116,7 @@ def data_files(path: Path, folder: str, pattern: str) -> Iterator[list[Traversab
     Raises:
         InputError: there is no such file, or it can't be read.
     """
+    check_whole("data.path", path)
     try:
         if path.is_dir():
             yield _named(path, path, folder, pattern)

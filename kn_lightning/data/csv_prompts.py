@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kn_lightning.data.part_of_speech import given_part
 from kn_lightning.errors import InputError
+from kn_lightning.files import check_whole
 from kn_lightning.schema import MASK, Prompt, PromptGroup
 
 
@@ -23,6 +24,7 @@ def read_csv(path: Path) -> Iterator[PromptGroup]:
         InputError: the file can't be read, or a row is no such prompt.
     """
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    check_whole("data.path", path)
     try:
         # newline="": a quoted field may have line breaks of its own.
         with path.open(encoding="utf-8-sig", newline="") as lines:

@@ -9,6 +9,7 @@ from typing import Any
 
 from kn_lightning.data.part_of_speech import given_part
 from kn_lightning.errors import InputError
+from kn_lightning.files import check_whole
 from kn_lightning.schema import MASK, Prompt, PromptGroup
 
 
@@ -22,6 +23,7 @@ def read_jsonl(path: Path) -> Iterator[PromptGroup]:
     Raises:
         InputError: the file can't be read, or a line is no such group.
     """
+    check_whole("data.path", path)
     try:
         with path.open("rb") as lines:
             for record, place in json_objects(lines, path):

@@ -13,6 +13,7 @@ from pathlib import Path
 from kn_lightning.data.jsonl import json_objects, string_value
 from kn_lightning.data.lama import Masked
 from kn_lightning.errors import InputError
+from kn_lightning.files import check_whole
 from kn_lightning.schema import MASK, Prompt, PromptGroup, Skipped
 
 _PATTERNS, _FACTS = Path("pattern_data", "graphs_json"), Path("trex_lms_vocab")
@@ -77,6 +78,7 @@ def read_pararel(path: Path, mask: Masked, min_patterns: int) -> Iterator[Prompt
 
 def _rows(file: Path, *keys: str) -> Iterator[list[str]]:
     """The values of some keys, line by line."""
+    check_whole("data.path", file)
     try:
         with file.open("rb") as lines:
             for record, place in json_objects(lines, file):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kn_lightning.errors import InputError
+from kn_lightning.files import check_whole
 
 if TYPE_CHECKING:
     from nltk.corpus.reader import WordNetCorpusReader
@@ -31,6 +32,7 @@ def read_pairs(path: Path) -> list[Pair]:
     Raises:
         InputError: the file can't be read, has no pair, or a line is none.
     """
+    check_whole("pairs", path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from kn_lightning.data.masking import RandomMasking
 from kn_lightning.data.modules import MaskedSentences, evenly_kept
 from kn_lightning.errors import InputError
-from kn_lightning.files import checked_path
+from kn_lightning.files import check_whole, checked_path
 from kn_lightning.ranks import on_all_ranks
 
 
@@ -41,6 +41,7 @@ class TextLines(MaskedSentences):
     def _set_up(self, stage: str) -> None:
         if stage == "predict":
             raise InputError("TextLines holds no prompts to study: it is for train.py")
+        check_whole("data.path", self.path)
         try:
             lines = self.path.read_text(encoding="utf-8-sig").splitlines()
         except OSError as error:

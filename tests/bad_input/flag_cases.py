@@ -285,6 +285,24 @@ FLAGS = (
     ),
     Case(
         "Other commands",
+        "a pipe of text",
+        "train.py --data TextLines --data.path pipe",
+        ("data.path pipe: ", "write it into a file"),
+    ),
+    Case(
+        "Other commands",
+        "a pipe of pairs",
+        "synonyms none --pairs pipe",
+        ("pairs pipe: ", "write it into a file"),
+    ),
+    Case(
+        "Other commands",
+        "a pipe of neurons",
+        "--refine.neurons pipe",
+        ("refine.neurons pipe: ", "write it into a file"),
+    ),
+    Case(
+        "Other commands",
         "Latin-1",
         "train.py --data TextLines --data.path latin1.csv",
         ("latin1.csv",),

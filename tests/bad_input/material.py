@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -166,6 +167,8 @@ def write_material(folder: Path) -> None:
         archive.writestr("ConceptNet/test.jsonl", 100 * GOOD)
     whole = (folder / "lzma.zip").read_bytes()
     _write(folder / "lzma.zip", whole[:80] + b"\xff" * 20 + whole[100:])
+    os.mkfifo(folder / "pipe")
+    os.mkfifo(folder / "pipe.zip")
     _write_models(folder / "models")
     _write_runs(folder / "damaged")
 

@@ -42,6 +42,8 @@ SOURCES = (
     _jsonl("an unknown part of speech", "pos.jsonl", "line 2", "proper noun"),
     _jsonl("a CSV file", "good.csv", "line 1"),
     _jsonl("a binary file", "weights.bin", "weights.bin"),
+    _jsonl("a pipe", "pipe", "data.path pipe: ", "write it into a file"),
+    _jsonl("a device", "/dev/null", "data.path /dev/null: ", "write it into a file"),
     _jsonl("a run folder", "other_run", "other_run"),
     Case(
         "JSONL",
@@ -65,6 +67,7 @@ SOURCES = (
     _csv("a huge field", "huge.csv", "line 2"),
     _csv("Latin-1", "latin1.csv", "not UTF-8"),
     _csv("a JSONL file", "good.jsonl", "line 1"),
+    _csv("a pipe", "pipe", "data.path pipe: ", "write it into a file"),
     _csv("a run folder", "other_run", "other_run"),
     Case("LAMA and ParaRel", "no such folder", "--data LamaPrompts --data.path none", ("none",)),
     Case(
@@ -84,6 +87,18 @@ SOURCES = (
         "a zip archive that is damaged",
         "--data LamaPrompts --data.path lzma.zip",
         ("data.path lzma.zip", "Corrupt input data", "unpack"),
+    ),
+    Case(
+        "LAMA and ParaRel",
+        "a pipe",
+        "--data LamaPrompts --data.path pipe",
+        ("data.path pipe: ", "write it into a file"),
+    ),
+    Case(
+        "LAMA and ParaRel",
+        "a pipe for an archive",
+        "--data LamaPrompts --data.path pipe.zip",
+        ("data.path pipe.zip: ", "write it into a file"),
     ),
     Case(
         "LAMA and ParaRel",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -252,3 +253,24 @@ def test_download_that_fails_before_ranks_are_set_up_is_said_in_setup_and_tried_
         with pytest.raises(InputError, match=r"data\.url: refused"):
             data.setup("predict")
         fetch.assert_called_once()
+
+
+def test_pipe_among_the_files_of_pararel_is_refused(tmp_path: Path) -> None:
+    for folder in ("pattern_data/graphs_json", "trex_lms_vocab"):
+        (tmp_path / folder).mkdir(parents=True)
+    os.mkfifo(tmp_path / "pattern_data" / "graphs_json" / "P19.jsonl")
+    (tmp_path / "trex_lms_vocab" / "P19.jsonl").write_text("")
+    with pytest.raises(InputError, match=r"P19\.jsonl: a pipe, not a file; write it into a file"):
+        PararelPrompts(tmp_path).selected()
+
+
+def test_what_a_shell_puts_in_for_a_command_is_a_pipe(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "a.jsonl", {"concept": "kitten", "prompts": ["[MASK] is young."]})
+    reading, writing = os.pipe()  # as of <(cat FILE)
+    try:
+        os.write(writing, file.read_bytes())
+        os.close(writing)
+        with pytest.raises(InputError, match=rf"^data\.path /dev/fd/{reading}: a pipe, not a file"):
+            JsonlPrompts(f"/dev/fd/{reading}").selected()
+    finally:
+        os.close(reading)

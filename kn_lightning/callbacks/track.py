@@ -16,6 +16,7 @@ from torch import Tensor
 from kn_lightning.census import DIGESTS
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
+from kn_lightning.ranks import on_all_ranks
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import INTEGRATED_GRADIENTS
 from kn_lightning.tracking import answering, shared_settings
@@ -41,12 +42,14 @@ class TrackCallback(Callback):
     ) -> None:
         """Say what is tracked; W&B goes on with the run that the folder names, unless ``fresh``.
 
-        Raises:
-            InputError: W&B can't be reached, or doesn't know the user.
+        The trainer has its loggers back once the data have been read.
         """
         self.folder = folder
         self.config = config
-        open_runs(trainer.loggers, folder, fresh)
+        if trainer.loggers:
+            # The first: others may ask in their setup which loggers there are.
+            trainer.callbacks.insert(0, _Opening(trainer.loggers, folder, fresh))  # type: ignore[attr-defined]
+            trainer.loggers = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Logs settings and environment, once the run folder is open."""
@@ -117,6 +120,24 @@ class TrackCallback(Callback):
     def _tell(self, trainer: Trainer, what: Callable[[Logger], None]) -> None:
         """Tell all loggers; the trainer forgets one that is lost."""
         trainer.loggers = answering(trainer.loggers, what, self.folder.name)
+
+
+class _Opening(Callback):
+    """The trainer's loggers, from when the data have been read: bad input leaves nothing of them.
+
+    The trainer would open them itself before it has any data, and end with one that fails. Now they
+    open when they are told the settings, which costs a warning where one fails.
+    """
+
+    def __init__(self, loggers: list[Logger], folder: RunFolder, fresh: bool) -> None:
+        self._loggers = loggers
+        self._folder = folder
+        self._fresh = fresh
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Puts them back; W&B that can't be reached is refused before the run folder is there."""
+        on_all_ranks(lambda: open_runs(self._loggers, self._folder, self._fresh))
+        trainer.loggers = self._loggers
 
 
 class Window:

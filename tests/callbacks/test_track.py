@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,6 +217,44 @@ def test_a_logger_without_its_library_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+OTHERS = ("TensorBoardLogger", "CSVLogger")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody, root included, writes into /proc")
+@pytest.mark.parametrize("name", OTHERS)
+def test_logger_that_cannot_begin_is_a_warning_and_the_study_ends_well(
+    tmp_path: Path, name: str
+) -> None:
+    flags = ("--trainer.logger", name, "--trainer.logger.save_dir", "/proc/x")
+    run = tmp_path / "run"
+    with no_report(), pytest.warns(UserWarning, match=rf"{name} is lost .* results are in {run}"):
+        done = command("analyze.py", "--data.max_groups", 1, "--run_dir", run, *flags)
+    assert done.code == 0, done.err
+    assert (run / "neurons.parquet").exists()
+
+
+@pytest.mark.parametrize("name", [*OTHERS, "WandbLogger"])
+def test_bad_data_leave_nothing_of_a_logger(tmp_path: Path, name: str) -> None:
+    flags: tuple[object, ...] = ("--trainer.logger", name, "--trainer.logger.save_dir", "logs")
+    if name == "WandbLogger":
+        flags = OFFLINE
+    data = ("--data", "JsonlPrompts", "--data.path", "none.jsonl")
+    done = command("analyze.py", *data, "--run_dir", "run", *flags, cwd=tmp_path)
+    assert done.code == 2
+    assert "none.jsonl: No such file" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_callbacks_of_a_users_own_find_the_loggers_in_their_setup(tmp_path: Path) -> None:
+    flags = ("--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", tmp_path / "logs")
+    own = ("--trainer.callbacks", "DeviceStatsMonitor")  # which refuses a trainer without any
+    run = ("--data.max_groups", 1, "--run_dir", tmp_path / "run")
+    done = command("analyze.py", *run, *flags, *own)
+    assert done.code == 0, done.err
+    assert list((tmp_path / "logs").rglob("metrics.csv"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["environment", "flag"])
 def test_disabled_tracking_leaves_nothing_behind(
@@ -320,10 +359,13 @@ def test_window_is_over_all_its_packs_and_leaves_out_what_is_undefined() -> None
 def test_without_logger_or_on_another_rank_nothing_is_looked_at(
     loggers: list[Any], first: bool
 ) -> None:
-    trainer = cast("Any", SimpleNamespace(loggers=loggers, is_global_zero=first))
+    trainer = cast("Any", SimpleNamespace(loggers=loggers, is_global_zero=first, callbacks=[]))
     callback = TrackCallback()
     callback.begin(trainer, RunFolder(Path("none")), {})
     nothing = cast("Any", None)
+    for opening in trainer.callbacks:
+        opening.setup(trainer, nothing, "predict")
+    assert trainer.loggers == loggers
     callback.setup(trainer, nothing, "predict")
     callback.on_predict_start(trainer, nothing)
     callback.on_predict_batch_end(trainer, nothing, nothing)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.loggers import Logger
 
 from kn_lightning.errors import InputError
@@ -30,8 +31,11 @@ def trainer_of(logger: Logger | Sequence[Logger] | bool | None, accelerator: str
     """What flags of the Trainer stand for: it has their loggers and their device.
 
     Raises:
-        InputError: there is no such accelerator.
+        InputError: there is no such accelerator, or none in this machine.
     """
+    known = sorted({"auto", "gpu", *AcceleratorRegistry.available_accelerators()})
+    if accelerator not in known:
+        raise InputError(f"trainer.accelerator {accelerator}: choose from {', '.join(known)}")
     try:
         return Trainer(
             logger=logger or False,

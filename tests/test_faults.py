@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from test_stopping import STUDY, at_pack
 
 from kn_lightning import files, module
-from kn_lightning.data.modules import MaskedSentences
+from kn_lightning.data.sources import EmbeddedPrompts
 from kn_lightning.run_folder import RUN_ID, RunFolder
 from kn_lightning.schema import TABLES
 
@@ -116,7 +116,7 @@ def test_there_is_no_worker_process_to_die(tmp_path: Path, monkeypatch: pytest.M
     at_pack(2, lambda: begun.append(set(children(os.getpid())) - before), monkeypatch)
     analyze(tmp_path / "run", *STUDY)
     assert begun == [set()]
-    assert MaskedSentences().loader([], None, shuffle=False).num_workers == 0
+    assert EmbeddedPrompts().loader([], None, shuffle=False).num_workers == 0
     asked = ("--data.num_workers", 2, "--run_dir", tmp_path / "other")
     assert "num_workers" in only_line(command("analyze.py", *STUDY, *asked), 2)
 

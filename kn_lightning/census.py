@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,16 @@ def check_names(parts: Path, n_packs: float = math.inf) -> None:
 def _at(part: Path) -> float:
     number = part_number(part.name)
     return math.inf if number is None else number
+
+
+def check_all(finished: Set[int], n_packs: int, name: str) -> None:
+    """Raise InputError where a pack of the run of that name is missing."""
+    missing = set(range(n_packs)) - finished
+    if missing:
+        raise InputError(
+            f"run_dir {name}: {len(missing)} of {n_packs} packs are not computed yet; run the same"
+            " command again, without a limit on batches"
+        )
 
 
 def not_of_the_study(what: str | Path) -> InputError:

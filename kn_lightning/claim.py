@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import platform
 import warnings
@@ -19,6 +20,30 @@ LOCK = ".lock"
 HOLDER = ".lock.by"
 """Says who has the lock; of the lock itself the system lets go when a process ends in any way."""
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+def identity_of(environment: Path, name: str) -> dict[str, Any] | None:
+    """What makes the study of a run folder what it is, flat; None where there is no run.
+
+    Args:
+        environment: the file of the folder that says it.
+        name: what a user calls the folder.
+
+    Raises:
+        InputError: that file is no run's.
+    """
+    if not environment.is_file():
+        return None
+    try:
+        identity = json.loads(environment.read_text(encoding="utf-8"))["identity"]
+        why = f"identity: {identity!r:.60}"
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        identity, why = None, repr(error)
+    if not isinstance(identity, dict):
+        raise InputError(
+            f"run_dir {name}: its {environment.name} is no run's ({why}); give another --run_dir"
+        )
+    return identity
 
 
 def check_same(name: str, known: dict[str, Any], identity: dict[str, Any]) -> None:

@@ -138,19 +138,22 @@ class RemoteFolder(RunFolder):
             return False
         return super()._has_part(number)
 
-    def _put_part(
+    def write_part(
         self,
         number: int,
         tables: dict[str, pa.Table],
         seconds: dict[str, float],
-        scores: bytes | None,
-    ) -> None:
+        scores: bytes | None = None,
+    ) -> bool:
+        """As into a local folder."""
         self.parts.mkdir(exist_ok=True)
-        super()._put_part(number, tables, seconds, scores)
+        if not super().write_part(number, tables, seconds, scores):
+            return False
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
             tar.add(self.parts / part_name(number), arcname=part_name(number))
         self.place.write(f"parts/{part_name(number)}{_TAR}", packed.getvalue())
+        return True
 
     def _check_study(self, number: int) -> None:
         self.place.fetch(ENVIRONMENT)
@@ -195,6 +198,5 @@ class RemoteFolder(RunFolder):
             part = Path(unpacked) / name
             if [*Path(unpacked).iterdir()] != [part] or not part.is_dir():
                 raise faulty(self._part(number), f"is torn: it doesn't hold folder {name} alone")
-            self.parts.mkdir(exist_ok=True)
             shutil.rmtree(self.parts / name, ignore_errors=True)
             part.rename(self.parts / name)

@@ -17,6 +17,7 @@ import yaml
 
 from kn_lightning.census import (
     DIGESTS,
+    check_all,
     check_names,
     check_parts,
     check_scores,
@@ -27,7 +28,7 @@ from kn_lightning.census import (
     scores_file,
     study_of,
 )
-from kn_lightning.claim import HOLDER, LOCK, RunLock, check_free, check_same
+from kn_lightning.claim import HOLDER, LOCK, RunLock, check_free, check_same, identity_of
 from kn_lightning.errors import InputError
 from kn_lightning.files import is_aside, move_whole, remove_folder, write_whole
 from kn_lightning.fingerprint import identity_sha256
@@ -217,10 +218,10 @@ class RunFolder:
         tables: dict[str, pa.Table],
         seconds: dict[str, float],
         scores: bytes | None = None,
-    ) -> None:
+    ) -> bool:
         """Put one pack's tables, and the time it took by stage, on disk: all of it, or nothing.
 
-        A pack that is there already stays as it is, with its scores.
+        A pack that is there already stays as it is, with its scores; then that is False.
 
         Args:
             number: of the pack.
@@ -233,19 +234,11 @@ class RunFolder:
         """
         self._check_study(number)
         if self.is_complete or self._has_part(number):  # a rank may outlive its command
-            return
+            return False
         if scores is not None:
             self._write_scores(scores_file(number), scores)
-        self._put_part(number, tables, seconds, scores)
-
-    def _put_part(
-        self,
-        number: int,
-        tables: dict[str, pa.Table],
-        seconds: dict[str, float],
-        scores: bytes | None,
-    ) -> None:
         write_part(self.parts, number, tables, seconds, self.study, scores, self._scores_sha256)
+        return True
 
     def _has_part(self, number: int) -> bool:
         """Whether a pack of this very study is there."""
@@ -272,13 +265,7 @@ class RunFolder:
         Raises:
             InputError: a pack is missing.
         """
-        finished = self.finished_packs()
-        missing = sorted(set(range(n_packs)) - finished)
-        if missing:
-            raise InputError(
-                f"run_dir {self.name}: {len(missing)} of {n_packs} packs are not computed yet;"
-                " run the same command again, without a limit on batches"
-            )
+        check_all(self.finished_packs(), n_packs, self.name)
         parts = [self.parts / part_name(number) for number in range(n_packs)]
         files = {SKIPPED: self.path / SKIPPED}
         for name in self._tables():
@@ -306,17 +293,4 @@ class RunFolder:
         return self.path / f"{name}.parquet.tmp"
 
     def _identity(self) -> dict[str, Any] | None:
-        if not (self.path / ENVIRONMENT).is_file():
-            return None
-        try:
-            identity = self.environment()["identity"]
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
-            raise self._no_environment(repr(error)) from error
-        if not isinstance(identity, dict):
-            raise self._no_environment(f"identity: {identity!r:.60}")
-        return identity
-
-    def _no_environment(self, why: str) -> InputError:
-        return InputError(
-            f"run_dir {self.name}: its {ENVIRONMENT} is no run's ({why}); give another --run_dir"
-        )
+        return identity_of(self.path / ENVIRONMENT, self.name)

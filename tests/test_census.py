@@ -17,6 +17,7 @@ import pytest
 from kn_lightning.census import RECORD, check_names, scores_file
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole
+from kn_lightning.parts import write_part
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import SKIPPED_TABLE
 
@@ -259,14 +260,13 @@ def test_scores_and_part_are_of_one_rank_where_two_compute_a_pack(
 
 def test_rank_whose_scores_another_has_replaced_keeps_its_hands_off(folder: RunFolder) -> None:
     shutil.rmtree(folder.parts / "000001")
-    put = folder._put_part
 
     def overtaken(*arguments: Any) -> None:
-        with mock.patch.object(folder, "_put_part", put):
+        with mock.patch("kn_lightning.run_folder.write_part", write_part):
             write(folder, 1, PLAN[1], "puppy/0", "puppy", b"rounded otherwise")
-        put(*arguments)
+        write_part(*arguments)
 
-    with mock.patch.object(folder, "_put_part", overtaken):
+    with mock.patch("kn_lightning.run_folder.write_part", overtaken):
         write(folder, 1, PLAN[1], "puppy/0", "puppy", b"scores")
     folder.check(PLAN)
     assert (folder.path / scores_file(1)).read_bytes() == b"rounded otherwise"

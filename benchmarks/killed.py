@@ -36,7 +36,7 @@ STAGES = {
     "counting": ("kn_lightning.run_folder", "RunFolder.close", 0),
     "joining": ("kn_lightning.run_folder", "write_rows", 3),
     "moving a table": ("kn_lightning.run_folder", "move_whole", 3),
-    "removing parts": ("kn_lightning.run_folder", "shutil.rmtree", -1),
+    "removing parts": ("kn_lightning.files", "shutil.rmtree", -1),
 }
 """Where a process kills itself: a module, its function, and how many calls go well before."""
 KILLING = """
@@ -51,8 +51,8 @@ original = getattr(place, names[-1])
 
 def killing(*args, **keywords):
     global left
-    # Below 0: the call that takes the parts away, whichever it is, once one of them is gone.
-    if left == 0 or left < 0 and str(args[0]).endswith("parts"):
+    # Below 0: the call that takes the parts away, under another name, once one of them is gone.
+    if left == 0 or left < 0 and args[0].name.startswith(".parts."):
         if left < 0:
             original(next(args[0].iterdir()))
         os.kill(os.getpid(), signal.SIGKILL)

@@ -91,7 +91,7 @@ def _class_name(path: str) -> str:
 
 
 def _known(names: list[str]) -> list[str]:
-    """Classes that a flag takes, of the names that jsonargparse knows; the first is their base."""
+    """Classes that a flag takes, of the names that jsonargparse knows; a base is none of them."""
     if not names[0].startswith(_OWN):
         return [name for name in names if not name.startswith(_OWN)]  # ours have sections
-    return [_class_name(name) for name in names[1:] if not is_abstract(pydoc.locate(name))]
+    return [_class_name(name) for name in names if not is_abstract(pydoc.locate(name))]

@@ -25,6 +25,7 @@ from kn_lightning.data.modules import PromptGroups
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder, located, quiet, reason
 from kn_lightning.errors import InputError
+from kn_lightning.fingerprint import differing
 from kn_lightning.formation import (
     FormationSettings,
     Step,
@@ -182,11 +183,10 @@ class _Study:
                 self.record.begin(own, origin)
             self.tracking.begin(origin, encoder.structure.n_layers)
             self._identity = own
-        differing = [key for key, value in self._identity.items() if own[key] != value]
-        if differing:
+        if found := differing(self._identity, own):
             raise InputError(
                 f"{FLAG} {step.checkpoint}: it differs from those before in"
-                f" {', '.join(differing)}; give checkpoints of one training, with its tokenizer"
+                f" {', '.join(found)}; give checkpoints of one training, with its tokenizer"
             )
         return self.record.checkpoints()
 

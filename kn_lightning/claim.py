@@ -15,6 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kn_lightning.errors import InputError
+from kn_lightning.fingerprint import differing
 
 LOCK = ".lock"
 HOLDER = ".lock.by"
@@ -54,10 +55,9 @@ def check_same(name: str, known: dict[str, Any], identity: dict[str, Any]) -> No
         known: what makes the study there what it is, flat.
         identity: the same of this study.
     """
-    differing = sorted(key for key in {*known, *identity} if known.get(key) != identity.get(key))
-    if differing:
+    if found := differing(known, identity):
         changes = ", ".join(
-            f"{key} ({known.get(key)!r} there, {identity.get(key)!r} now)" for key in differing
+            f"{key} ({known.get(key)!r} there, {identity.get(key)!r} now)" for key in found
         )
         raise InputError(
             f"run_dir {name} holds another study; it differs in {changes}."

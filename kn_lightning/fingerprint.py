@@ -50,6 +50,11 @@ def _read(prompt: EncodedPrompt) -> tuple[Any, ...]:
     return prompt.prompt_id, prompt.input_ids, prompt.mask_positions, prompt.answers
 
 
+def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """In which keys two studies' identities differ, in order."""
+    return sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
+
+
 def identity_sha256(identity: Mapping[str, Any]) -> str:
     """Of what makes a study what it is."""
     return _sha256(dict(identity))

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from kn_lightning.errors import InputError
 from kn_lightning.files import write_whole
+from kn_lightning.fingerprint import differing
 from kn_lightning.formation_tables import (
     CONCEPTS,
     NEURONS,
@@ -85,13 +86,10 @@ class FormationRecord:
             with first_reached(self.flag):
                 self._remote.fetch(*sorted(names & wanted))
         known = read_record(self.path)["identity"]
-        differing = sorted(
-            key for key in {*known, *identity} if known.get(key) != identity.get(key)
-        )
-        if differing:
+        if found := differing(known, identity):
             raise InputError(
                 f"{self.flag} {self.name} holds another formation: it differs in"
-                f" {', '.join(differing)}; give a new folder, or its settings"
+                f" {', '.join(found)}; give a new folder, or its settings"
             )
 
     def _names(self) -> set[str]:

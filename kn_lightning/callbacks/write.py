@@ -17,6 +17,7 @@ from safetensors.torch import save
 from kn_lightning.data.study import Pack
 from kn_lightning.environment import environment_record, study_identity, without_secrets
 from kn_lightning.errors import InputError, Stopped
+from kn_lightning.fingerprint import differing
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
 from kn_lightning.pack_claims import PackClaims, begin_claims, end_claims
@@ -57,10 +58,9 @@ class WriteCallback(Callback):
         self._mark = time.perf_counter()
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, MaskedLanguageModel)
-        record = on_all_ranks(lambda: self._record(trainer, pl_module))
-        identity = on_all_ranks(lambda: study_identity(self.config, record))
+        record, identity = on_all_ranks(lambda: self._record(trainer, pl_module))
         first = trainer.strategy.broadcast(identity)
-        on_all_ranks(lambda: _check_same(identity, first))
+        on_all_ranks(lambda: _check_alike(identity, first))
         # By rank 0 for all: another rank could see a pack already that is finished from now on.
         start = trainer.strategy.broadcast(
             on_all_ranks(lambda: self._start(trainer, record, identity))
@@ -78,11 +78,14 @@ class WriteCallback(Callback):
         # A rank may wait for the others' last packs for longer than a process group's time limit.
         self._all_ranks.enter_context(_InfiniteBarrier())
 
-    def _record(self, trainer: Trainer, module: MaskedLanguageModel) -> dict[str, Any]:
-        """What this rank has: nodes may have other data, another encoder or no tagger."""
+    def _record(
+        self, trainer: Trainer, module: MaskedLanguageModel
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What this rank has, and what its study is: a node may have other data, or no tagger."""
         _check_limit(trainer.limit_predict_batches)
         data = trainer.datamodule  # type: ignore[attr-defined]
-        return environment_record(trainer, module.encoder, data, self.config)
+        record = environment_record(trainer, module.encoder, data, self.config)
+        return record, study_identity(self.config, record)
 
     def _start(
         self, trainer: Trainer, record: dict[str, Any], identity: dict[str, Any]
@@ -178,12 +181,11 @@ def _check_limit(limit: float) -> None:
         )
 
 
-def _check_same(own: dict[str, Any], first: dict[str, Any]) -> None:
+def _check_alike(own: dict[str, Any], first: dict[str, Any]) -> None:
     """Raise InputError where this rank has another study than rank 0."""
-    differing = sorted(key for key in own.keys() | first.keys() if own.get(key) != first.get(key))
-    if differing:
+    if found := differing(own, first):
         raise InputError(
-            f"{platform.node()} has another study than rank 0: {', '.join(differing)}; give all"
+            f"{platform.node()} has another study than rank 0: {', '.join(found)}; give all"
             " nodes the same data and encoder, and all or none nltk's tagger (--data.tag_pos false)"
         )
 

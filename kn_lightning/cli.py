@@ -182,9 +182,9 @@ class AnalyzeCLI(_ScriptCLI):
             config.pop(key, None)
         super().instantiate_classes()
         self.run_folder = run_folder(self.config.run_dir or _default_run_dir(config))
-        overwrite = self.config.overwrite
-        self.config_init.write.begin(self.run_folder, config, overwrite)
-        self.config_init.track.begin(self.trainer, self.run_folder, config, overwrite)
+        write = self.config_init.write
+        write.begin(self.run_folder, config, self.config.overwrite)
+        self.config_init.track.begin(self.trainer, write, config)
 
 
 class TrainCLI(_ScriptCLI):

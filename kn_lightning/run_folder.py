@@ -110,12 +110,10 @@ class RunFolder:
                 process writes there.
         """
         self.study = identity_sha256(identity)
+        self.admit(identity, overwrite)
         if overwrite and self._identity() is not None:
-            self._claim()
             self._remove_run()
-        self._admits(identity)
-        self._claim()
-        # Once more: until now another process could begin a run there.
+        # Once more: until it was claimed another process could begin a run there.
         if not self._admits(identity):
             # First: a folder with an environment holds a run, and knows which.
             self.write_environment({**environment, "identity": identity})
@@ -139,6 +137,12 @@ class RunFolder:
         write_whole(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         move_whole(write_rows([skipped], self._temporary("skipped")), self.path / SKIPPED)
 
+    def admit(self, identity: dict[str, Any], overwrite: bool = False) -> None:
+        """Keep other processes out until :meth:`release`, or refuse what :meth:`open` refuses."""
+        if not overwrite or self._identity() is None:
+            self._admits(identity)
+        self._claim()
+
     def _admits(self, identity: dict[str, Any]) -> bool:
         """Whether a run of that study is there; raises InputError where anything else is."""
         known = self._identity()
@@ -149,7 +153,6 @@ class RunFolder:
         return known is not None
 
     def _claim(self) -> None:
-        """Keep other processes out until :meth:`release`, or the end of this one."""
         self._lock.acquire(self.name)
 
     def release(self) -> None:

@@ -13,11 +13,11 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
+from kn_lightning.callbacks.write import WriteCallback
 from kn_lightning.census import DIGESTS
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
 from kn_lightning.ranks import on_all_ranks
-from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import INTEGRATED_GRADIENTS
 from kn_lightning.tracking import answering, shared_settings
 from kn_lightning.wandb_run import note_runs, open_runs
@@ -37,18 +37,16 @@ class TrackCallback(Callback):
         self.interval = interval
         self.artifact = artifact
 
-    def begin(
-        self, trainer: Trainer, folder: RunFolder, config: dict[str, Any], fresh: bool = False
-    ) -> None:
-        """Say what is tracked; W&B goes on with the run that the folder names, unless ``fresh``.
+    def begin(self, trainer: Trainer, write: WriteCallback, config: dict[str, Any]) -> None:
+        """Say what is tracked: W&B goes on with the run that the folder names, or is overwritten.
 
         The trainer has its loggers back once the data have been read.
         """
-        self.folder = folder
+        self.folder = write.folder
         self.config = config
         if trainer.loggers:
             # The first: others may ask in their setup which loggers there are.
-            trainer.callbacks.insert(0, _Opening(trainer.loggers, folder, fresh))  # type: ignore[attr-defined]
+            trainer.callbacks.insert(0, _Opening(trainer.loggers, write))  # type: ignore[attr-defined]
             trainer.loggers = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -123,20 +121,22 @@ class TrackCallback(Callback):
 
 
 class _Opening(Callback):
-    """The trainer's loggers, from when the data have been read: bad input leaves nothing of them.
+    """The trainer's loggers, once data and run folder are known to be good: else nothing of them.
 
     The trainer would open them itself before it has any data, and end with one that fails. Now they
     open when they are told the settings, which costs a warning where one fails.
     """
 
-    def __init__(self, loggers: list[Logger], folder: RunFolder, fresh: bool) -> None:
+    def __init__(self, loggers: list[Logger], write: WriteCallback) -> None:
         self._loggers = loggers
-        self._folder = folder
-        self._fresh = fresh
+        self._write = write
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Puts them back; W&B that can't be reached is refused before the run folder is there."""
-        on_all_ranks(lambda: open_runs(self._loggers, self._folder, self._fresh))
+        write = self._write
+        # Else W&B would go on with the run of the other study that the folder holds.
+        write.refuse_others(trainer, pl_module)
+        on_all_ranks(lambda: open_runs(self._loggers, write.folder, write.overwrite))
         trainer.loggers = self._loggers
 
 

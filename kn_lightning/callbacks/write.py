@@ -42,6 +42,7 @@ class WriteCallback(Callback):
     def __init__(self, scores: bool = False) -> None:
         self.scores = scores
         self._mark = 0.0
+        self._study: tuple[dict[str, Any], dict[str, Any]] | None = None
         self._all_ranks = ExitStack()
 
     def begin(self, folder: RunFolder, config: dict[str, Any], overwrite: bool = False) -> None:
@@ -57,8 +58,7 @@ class WriteCallback(Callback):
             return
         self._mark = time.perf_counter()
         data = trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(pl_module, MaskedLanguageModel)
-        record, identity = on_all_ranks(lambda: self._record(trainer, pl_module))
+        record, identity = self._study or on_all_ranks(lambda: self._record(trainer, pl_module))
         first = trainer.strategy.broadcast(identity)
         on_all_ranks(lambda: _check_alike(identity, first))
         # By rank 0 for all: another rank could see a pack already that is finished from now on.
@@ -78,10 +78,25 @@ class WriteCallback(Callback):
         # A rank may wait for the others' last packs for longer than a process group's time limit.
         self._all_ranks.enter_context(_InfiniteBarrier())
 
+    def refuse_others(self, trainer: Trainer, module: LightningModule) -> None:
+        """Raise InputError where the run folder, if it is there, is refused to this study.
+
+        For what begins before setup, and should not for a study that is refused.
+        """
+        self._study = on_all_ranks(lambda: self._record(trainer, module))
+        identity = self._study[1]
+
+        def refuse() -> None:
+            if trainer.is_global_zero and self.folder.path.exists():
+                self.folder.admit(identity, self.overwrite)
+
+        on_all_ranks(refuse)
+
     def _record(
-        self, trainer: Trainer, module: MaskedLanguageModel
+        self, trainer: Trainer, module: LightningModule
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """What this rank has, and what its study is: a node may have other data, or no tagger."""
+        assert isinstance(module, MaskedLanguageModel)
         _check_limit(trainer.limit_predict_batches)
         data = trainer.datamodule  # type: ignore[attr-defined]
         record = environment_record(trainer, module.encoder, data, self.config)

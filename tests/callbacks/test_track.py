@@ -8,6 +8,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,11 +20,12 @@ import pytest
 import torch
 import wandb
 import yaml
+from filelock import FileLock
 
 from kn_lightning.callbacks.track import TrackCallback, Window
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
-from kn_lightning.run_folder import RUN_ID, RunFolder
+from kn_lightning.run_folder import RUN_ID
 
 from .commands import REPOSITORY, Finished, command, no_report, real_command, table
 from .conftest import GROUPS, Study
@@ -245,6 +247,28 @@ def test_bad_data_leave_nothing_of_a_logger(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("environment.json", "holds another study"),
+        ("notes.txt", "is not empty and holds no run"),
+        (".lock", "is being written by another process"),
+    ],
+)
+def test_a_run_folder_that_is_refused_leaves_nothing_of_wandb(
+    tmp_path: Path, file: str, said: str
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / file).write_text('{"identity": {}}')
+    study = ("--data.max_groups", 1, "--run_dir", run)
+    with FileLock(run / ".lock") if file == ".lock" else nullcontext():
+        done = command("analyze.py", *study, *OFFLINE, cwd=tmp_path)
+    assert done.code == 2
+    assert said in done.err
+    assert list(tmp_path.iterdir()) == [run]
+
+
 @pytest.mark.slow
 def test_callbacks_of_a_users_own_find_the_loggers_in_their_setup(tmp_path: Path) -> None:
     flags = ("--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", tmp_path / "logs")
@@ -361,7 +385,7 @@ def test_without_logger_or_on_another_rank_nothing_is_looked_at(
 ) -> None:
     trainer = cast("Any", SimpleNamespace(loggers=loggers, is_global_zero=first, callbacks=[]))
     callback = TrackCallback()
-    callback.begin(trainer, RunFolder(Path("none")), {})
+    callback.begin(trainer, mock.Mock(spec_set=["folder", "overwrite", "refuse_others"]), {})
     nothing = cast("Any", None)
     for opening in trainer.callbacks:
         opening.setup(trainer, nothing, "predict")

@@ -154,7 +154,8 @@ def _undefined(numbers: Summary) -> str:
 
 
 def _not_held_out(numbers: Summary) -> str:
-    if numbers["environment"]["study"].get("holdout") != 0:
+    measured = any(row["n"] for kinds in numbers["changes"].values() for row in kinds.values())
+    if numbers["environment"]["study"].get("holdout") != 0 or not measured:
         return ""
     return say(
         "Own is measured on the prompts from which the neurons were chosen. Holding prompts out "

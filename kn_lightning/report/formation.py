@@ -59,6 +59,7 @@ def formation_numbers(folder: Path) -> dict[str, Any]:
         "record": record,
         "n_concepts": len(groups[ALL]),
         "n_without_last_neurons": len(groups[ALL]) - len(held.neurons),
+        "n_without_last_probability": len(groups[ALL]) - len(held.probability),
         "steps": held.steps,
         "checkpoints": _checkpoints(concepts),
         "curves": {name: _curves(own, CURVES, held.steps) for name, own in parts.items()},

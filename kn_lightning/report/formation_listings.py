@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kn_lightning.report.formation import ALL
@@ -31,6 +31,7 @@ _CURVES: dict[str, tuple[str, Callable[[float | None], str]]] = {
     LIKENESS: ("J. last", number),
     FOREIGN: ("J. others'", number),
 }
+_THERE = "Of concepts that have neurons of that layer at the last step, n at most."
 _MEANS = "Means over concepts; their intervals are in the figures and in summary.json."
 
 
@@ -61,23 +62,23 @@ def _curves(numbers: Numbers) -> list[Listing]:
         ),
         (
             "Knowledge neurons of a concept, by layer",
-            {_layer(layer): _means(layer["n_neurons"], number) for layer in layers},
+            dict(_by_layer(layers, "n_neurons", number)),
             _MEANS,
         ),
         (
             "Of a concept's neurons at the last step, those that are there, by layer",
-            {_layer(layer): _means(layer["last_ones_present"], share) for layer in layers},
-            _MEANS,
+            dict(_by_layer(layers, "last_ones_present", share)),
+            f"{_MEANS} {_THERE}",
         ),
         (
             "Jaccard index with the neurons at the last step, by layer",
-            {_layer(layer): _means(layer[LIKENESS], number) for layer in layers},
-            f"{_MEANS} Of concepts that have neurons of that layer at the last step.",
+            dict(_by_layer(layers, LIKENESS, number)),
+            f"{_MEANS} {_THERE}",
         ),
         (
             "Jaccard index with other concepts' neurons at the last step, by layer",
-            {_layer(layer): _means(layer[FOREIGN], number) for layer in layers},
-            f"{_MEANS} What that with a concept's own exceeds.",
+            dict(_by_layer(layers, FOREIGN, number)),
+            f"{_MEANS} {_THERE} What that with a concept's own exceeds.",
         ),
         (
             "Probability, by part of speech",
@@ -106,19 +107,29 @@ def _means(points: list[Numbers], write: Callable[[float | None], str]) -> list[
     return [write(point["mean"]) for point in points]
 
 
+def _by_layer(
+    layers: list[Numbers], name: str, write: Callable[[float | None], str]
+) -> Iterator[tuple[str, list[str]]]:
+    """Heads, with the largest number of concepts that a mean of the column is of, and columns."""
+    for layer in layers:
+        most = max(point["n"] for point in layer[name])
+        yield f"{_layer(layer)} (n = {count(most)})", _means(layer[name], write)
+
+
 def _layer(layer: Numbers) -> str:
     return f"layer {layer['layer']}"
 
 
 def _timings(numbers: Numbers) -> list[Listing]:
+    first = numbers["steps"][0]
     rows = [
-        (part, what, _KINDS[kind], *_timing(found[kind][what]))
+        (part, what, _KINDS[kind], *_timing(found[kind][what], first))
         for part, found in numbers["timing"].items()
         for what in ("probability", "neurons")
         for kind in (FIRST, LASTING)
     ]
     layers = [
-        (_layer(layer), _KINDS[kind], *_timing(layer["timing"][kind]))
+        (_layer(layer), _KINDS[kind], *_timing(layer["timing"][kind], first))
         for layer in numbers["by_layer"]
         for kind in (FIRST, LASTING)
     ]
@@ -174,11 +185,11 @@ def _order_row(order: Numbers) -> tuple[str, ...]:
     )
 
 
-def _timing(found: Numbers) -> tuple[str, ...]:
+def _timing(found: Numbers, first: int) -> tuple[str, ...]:
     return (
         count(found["n"]),
         count(found["n_left_censored"]),
         count(found["n_at_last"]),
-        median_step(found),
+        median_step(found, first),
         f"{count(found['p25'])} to {count(found['p75'])}",
     )

@@ -33,8 +33,8 @@ class Holds:
 
     Attributes:
         steps: S training steps, ascending.
-        risen: by each of ``SHARES``, then by concept: ``[S]``, its probability exceeds that share
-            of its last.
+        risen: by each of ``SHARES``, then by concept whose probability at the last step isn't 0:
+            ``[S]``, its probability exceeds that share of it.
         neurons: ``[S]`` by concept that has neurons at the last step: half of these are there.
         layers: by layer, then by concept that has neurons there at the last step: ``[S]``, the
             share of these that is there.
@@ -58,7 +58,8 @@ def held_shares(concepts: pd.DataFrame, neurons: pd.DataFrame, n_layers: int) ->
     table = concepts.pivot(index="concept", columns="step", values="probability")
     values = {name: table.loc[name, steps].to_numpy(float) for name in names}
     risen = {
-        share: {name: own > share * own[-1] for name, own in values.items()} for share in SHARES
+        share: {name: own > share * own[-1] for name, own in values.items() if own[-1] > 0}
+        for share in SHARES
     }
 
     last = rows_at(concepts, steps[-1])

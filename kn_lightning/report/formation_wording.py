@@ -9,6 +9,7 @@ from kn_lightning.report.formation import ALL
 from kn_lightning.report.formation_likeness import FOREIGN, LIKENESS
 from kn_lightning.report.formation_timing import FIRST, HALF
 from kn_lightning.report.numerals import (
+    GAP,
     count,
     number,
     p_value,
@@ -36,8 +37,8 @@ def findings(numbers: Numbers) -> list[str]:
         f" and their knowledge neurons from {mean_value(first['n_neurons'], number)} to"
         f" {mean_value(last['n_neurons'], number)} a concept.",
         f"The median concept's probability exceeds half of its last value at step"
-        f" {median_step(timing['probability'])}; half of its last neurons are there at step"
-        f" {median_step(timing['neurons'])}.",
+        f" {median_step(timing['probability'], steps[0])}; half of its last neurons are there at"
+        f" step {median_step(timing['neurons'], steps[0])}.",
         order_sentence(numbers["order_by_share"]),
         f"One measurement before the last, the Jaccard index of a concept's neurons with those at"
         f" the last is {mean_value(before_last[LIKENESS], number)}; with other concepts'"
@@ -50,16 +51,22 @@ def caveats(numbers: Numbers) -> list[str]:
     """What can't be said."""
     timing = numbers["timing"][ALL][FIRST]
     without = numbers["n_without_last_neurons"]
+    vanished = numbers["n_without_last_probability"]
     order = numbers["order"][FIRST]
     wide = max(b - a for a, b in zip(numbers["steps"], numbers["steps"][1:], strict=False))
+    undated = (
+        f"{count(vanished)} concepts have a probability of 0 at the last step, and no rise."
+    )
     return [
+        *([undated] if vanished else []),
         f"A step is where something is first seen: it happened since the measurement before, up to"
         f" {count(wide)} steps earlier. What differs by less is seen at the same step.",
         f"Left-censored (it holds at the first step already, so its true step is unknown and"
         f" earlier): {count(timing['probability']['n_left_censored'])} of"
         f" {count(timing['probability']['n'])} probabilities,"
         f" {count(timing['neurons']['n_left_censored'])} of {count(timing['neurons']['n'])} sets of"
-        " neurons. They count at the first step in medians, and not in the test.",
+        " neurons. They count at the first step in medians (≤ where one falls there), and not in"
+        " the test.",
         f"Half of the last value is reached by definition: of"
         f" {count(timing['neurons']['n_at_last'])} concepts' neurons (probabilities:"
         f" {count(timing['probability']['n_at_last'])}) it is seen at the last step alone, and all"
@@ -164,9 +171,13 @@ def _way(order: Numbers) -> str | None:
     return "before" if limits[1] < 0 else "after"
 
 
-def median_step(found: Numbers) -> str:
-    """The median step of a timing, and its interval."""
-    return with_interval(count, found["median"], found["interval"])
+def median_step(found: Numbers, first: int) -> str:
+    """The median step of a timing, and its interval; at the ``first`` one it is left-censored."""
+
+    def step(value: float | None) -> str:
+        return f"≤{GAP}{count(value)}" if value == first else count(value)
+
+    return with_interval(step, found["median"], found["interval"])
 
 
 def mean_value(point: Numbers, write: Any) -> str:

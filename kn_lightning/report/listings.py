@@ -70,7 +70,7 @@ def _likeness(numbers: Summary) -> Listing:
                 with_interval(number, found["mean"], found["mean_ci"]),
             ),
             (
-                say("… as many prompts of different concepts"),
+                say("… up to as many prompts of different concepts"),
                 with_interval(number, found["between_mean"], found["between_mean_ci"]),
             ),
         ]

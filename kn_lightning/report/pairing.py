@@ -75,8 +75,9 @@ class Pairing:
 def pairing(similarity: Similarity, pairs: Pairs) -> Pairing:
     """Test the pairs against permuted partners, with a fixed seed.
 
-    A permuted pair whose similarity is undefined (of a set with itself, or of two empty ones) is
-    left out of its draw's mean.
+    Partners are permuted among the pairs that are defined: of two empty sets, each would be in the
+    draws with other partners, and in the mean never. A permuted pair whose similarity is undefined
+    (of a set with itself) is left out of its draw's mean.
     """
     rng = np.random.default_rng(SEED)
     own, permuted = (np.full(len(pairs.first), np.nan) for _ in range(2))
@@ -84,8 +85,10 @@ def pairing(similarity: Similarity, pairs: Pairs) -> Pairing:
     for rows in _parts(pairs.strata, rng):
         values = similarity(pairs.first[rows], pairs.second[rows])
         own[rows] = values.diagonal()
-        if len(rows) > 1:
-            permuted[rows] = _row_means(values)
+        known = np.flatnonzero(np.isfinite(own[rows]))
+        if len(known) > 1:
+            values = values[np.ix_(known, known)]
+            permuted[rows[known]] = _row_means(values)
             _add_draws(values, sums, counts, rng)
     counted = np.isfinite(own) & np.isfinite(permuted)
     if not counted.any():

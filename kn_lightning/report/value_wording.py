@@ -27,8 +27,10 @@ def source_label(source: str) -> str:
 def findings(numbers: Summary) -> list[str]:
     """Where concepts stand among what their neurons promote: one paragraph, or none."""
     found = numbers["values"]
-    if not found or not found["knowledge"]["n_concepts"]:
+    if not found:
         return []
+    if not found["knowledge"]["n_concepts"]:
+        return [say("Value vectors were asked for, but there is no knowledge neuron to read.")]
     text = say(
         "Read by the model's own head, the value vectors of a concept's neurons put the concept at "
         "rank {own} of {tokens} tokens ({concepts}, median of medians).",

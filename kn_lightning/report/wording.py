@@ -91,7 +91,11 @@ def _similarity(numbers: Summary) -> str:
     if not found["n_between"]:
         return text
     between = with_interval(number, found["between_mean"], found["between_mean_ci"])
-    across = say("Across as many prompts of different concepts it is {between}.", between=between)
+    across = say(
+        "Across up to as many prompts of different concepts it is {between} ({concepts}).",
+        between=between,
+        concepts=concepts(found["n_between"]),
+    )
     return sentences(text, across)
 
 

@@ -77,7 +77,7 @@ def test_agreement_of_a_concepts_prompts_by_hand(
     assert (numbers["n_pairs"], numbers["n_empty_pairs"]) == (5, 1)
     assert (numbers["mean"], numbers["median"]) == (near(mean), near(mean))
     assert numbers["p25"] == near(0.25 / 3 + (1 - 0.25 / 3) / 4)
-    assert numbers["mean_ci"] == [near(0.25 / 3), near(1.0)]
+    assert numbers["mean_ci"] is None  # of two
 
 
 def test_agreement_equals_that_of_pythons_sets(
@@ -143,9 +143,7 @@ def test_similarity_weighs_concepts_alike_however_many_prompts_they_have(
     tables["coarse"] = []
     numbers = numbers_of(make_run(tables, environment))["similarity"]
     assert (numbers["n"], numbers["mean"], numbers["median"]) == (3, near(0.5), near(0.5))
-    assert numbers["mean_ci"][0] < 0.5 < numbers["mean_ci"][1]
     assert (numbers["n_between"], numbers["between_mean"]) == (2, near(0.15))
-    assert numbers["between_mean_ci"] == [near(0.1), near(0.2)]
 
 
 def test_overlap_by_hand(numbers: dict[str, Any]) -> None:

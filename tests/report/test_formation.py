@@ -16,8 +16,15 @@ from kn_lightning.formation_record import FormationRecord
 from kn_lightning.report import write_report
 from kn_lightning.report.formation_figures import layer_color
 from kn_lightning.report.formation_likeness import layer_likeness
-from kn_lightning.report.formation_timing import FIRST, LASTING, place
-from kn_lightning.report.formation_wording import order_sentence
+from kn_lightning.report.formation_timing import (
+    FIRST,
+    LASTING,
+    held_shares,
+    order,
+    place,
+    timing,
+)
+from kn_lightning.report.formation_wording import median_step, order_sentence
 from kn_lightning.report.numerals import GAP
 from kn_lightning.report.statistics import mean_interval, signed_rank
 
@@ -233,7 +240,10 @@ def test_report_lists_its_curves_by_step_layer_and_part_of_speech(folder: Path) 
     assert ["300", f"100.0{GAP}%", f"50.0{GAP}%"] in rows  # all have risen, even ones have neurons
     # Of layer 0 all have (0, 1) at the last step and even ones before, of layer 1 none.
     assert ["100", f"50.0{GAP}%", f"0.0{GAP}%", f"50.0{GAP}%"] in rows
-    layers = [n for n, row in enumerate(rows) if row == ["step", "layer 0", "layer 1", "layer 2"]]
+    layers = [n for n, row in enumerate(rows) if row[:2] == ["step", "layer 0 (n = 8)"]]
+    assert len(layers) == 4
+    # Those of the last step: all have (0, 1), and (2, 5), and one of layer 1.
+    assert {tuple(rows[n][2:]) for n in layers} == {("layer 1 (n = 8)", "layer 2 (n = 8)")}
     # Numbers, what is present, and likeness to a concept's own and to others' last neurons.
     assert [rows[n + 3] for n in layers[2:]] == [
         ["100", "0.50", "0.00", "0.50"],
@@ -241,6 +251,31 @@ def test_report_lists_its_curves_by_step_layer_and_part_of_speech(folder: Path) 
     ]
     start = rows.index(["step", "noun", "verb"])
     assert rows[start + 2] == ["0", "0.100", "0.567"]
+
+
+def test_probability_that_ends_at_0_is_not_dated_and_layers_say_of_how_many() -> None:
+    concepts = pd.DataFrame(
+        {
+            "concept": ["a", "a", "b", "b"],
+            "step": [0, 100, 0, 100],
+            "probability": [0.8, 0.0, 0.1, 0.8],
+        }
+    )
+    neurons = pd.DataFrame(
+        {"step": [100, 100], "concept": ["a", "b"], "layer": [0, 0], "neuron": [1, 1]}
+    )
+    held = held_shares(concepts, neurons, 1)
+    assert held.probability.keys() == {"b"}
+    for kind in (FIRST, LASTING):
+        found = timing(held.probability, ["a", "b"], held.steps, kind)
+        assert (found["n"], found["n_left_censored"], found["median"]) == (1, 0, 100)
+        assert order(held, kind)["n"] == 1
+
+
+def test_median_at_the_first_step_is_known_to_be_no_later() -> None:
+    found = {"median": 5.0, "interval": [5.0, 7.5]}
+    assert median_step(found, 5) == f"≤{GAP}5 [≤{GAP}5, 7.5]"
+    assert median_step(found, 0) == "5 [5, 7.5]"
 
 
 @pytest.mark.slow

@@ -94,6 +94,17 @@ def test_pairs_alone_in_their_stratum_and_undefined_ones_do_not_count() -> None:
     assert (nothing.n, nothing.mean, nothing.p, nothing.times) == (0, None, None, None)
 
 
+def test_pairs_that_are_undefined_are_in_no_draw_either() -> None:
+    alike = np.ones((20, 20))
+    alike[10:, :10] = alike[:10, 10:] = 0.0  # an empty set beside one that isn't
+    alike[10:, 10:] = np.nan
+    found, alone = paired(alike, pairs_of([0] * 20)), paired(alike[:10, :10], pairs_of([0] * 10))
+    for one in (found, alone):
+        assert (one.n, one.mean, one.mean_permuted, one.p) == (10, 1.0, 1.0, 1.0)
+    np.testing.assert_allclose(found.permuted[:10], 1.0)
+    assert np.isnan(found.permuted[10:]).all()
+
+
 def test_undefined_partners_are_left_out_of_a_draw() -> None:
     values = np.array([[0.5, np.nan], [np.nan, 0.3]])
     found = paired(values, pairs_of([0, 0]))

@@ -168,9 +168,14 @@ def test_run_without_neurons_has_a_report(
     make_run: WriteRun, tables: dict[str, Rows], environment: dict[str, Any]
 ) -> None:
     tables["neurons"], tables["edits"] = [], []
+    environment["study"]["holdout"] = 0
     run_dir = make_run(tables, environment)
-    page = Page(write_report(run_dir).read_text(encoding="utf-8"))
+    text = write_report(run_dir).read_text(encoding="utf-8")
+    page = Page(text)
     assert "nothing could be edited" in page.text
+    assert "Own is measured on" not in page.text
+    assert "#concepts" not in text
+    assert "## Concepts" not in (run_dir / "report.md").read_text(encoding="utf-8")
     drawn = {path.stem for path in (run_dir / "figures").iterdir()}
     assert drawn == {"neurons_per_concept", "consistency", "completeness"}
 

@@ -180,5 +180,9 @@ def test_without_spread_there_is_no_interval(values: list[float]) -> None:
     assert statistics.median_difference_interval(array, array) is None
 
 
-def test_two_values_are_enough_for_an_interval() -> None:
-    assert statistics.mean_interval(np.array([0.0, 1.0])) == [0.0, 1.0]
+def test_few_values_have_no_interval() -> None:
+    values = np.linspace(0.0, 1.0, statistics.MIN_N)
+    for interval in (statistics.mean_interval, statistics.median_interval):
+        assert interval(values) is not None
+        assert interval(values[1:]) is None
+    assert statistics.median_difference_interval(values, values[1:]) is None

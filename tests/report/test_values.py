@@ -168,3 +168,4 @@ def test_runs_without_neurons_or_random_ones_have_a_report(
     run_dir = make_run(tables | {"values": rows}, environment)
     page = plain(write_report(run_dir).read_text(encoding="utf-8"))
     assert ("at rank 4 of" in page) is bool(rows)
+    assert ("there is no knowledge neuron to read" in page) is not bool(rows)

@@ -22,7 +22,9 @@ def test_consistency_is_said_beside_chance(rich_numbers: Numbers) -> None:
     low, high = found["mean_ci"]
     assert f"n-sample similarity of {found['mean']:.2f} [{low:.2f}, {high:.2f}]" in text
     low, high = found["between_mean_ci"]
-    assert text.endswith(f"it is {found['between_mean']:.2f} [{low:.2f}, {high:.2f}].")
+    assert text.endswith(
+        f"it is {found['between_mean']:.2f} [{low:.2f}, {high:.2f}] (65 concepts)."
+    )
 
 
 def test_nothing_is_said_of_scores_where_the_run_has_no_similarity(rich_numbers: Numbers) -> None:

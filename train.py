@@ -8,8 +8,16 @@ from __future__ import annotations
 import sys
 
 
-def train() -> None:
+def main() -> None:
     """Sentences -> masked batches -> a folder that ``analyze.py --model.encoder`` reads."""
+    from kn_lightning.stopping import stopped_at_once
+
+    with stopped_at_once():
+        train()
+
+
+def train() -> None:
+    """The training, and what it says at its end."""
     from kn_lightning.command import loading
 
     with loading():
@@ -36,4 +44,4 @@ def train() -> None:
 if __name__ == "__main__":
     from kn_lightning.command import run_command
 
-    run_command(train)
+    run_command(main)

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,23 @@ def check_tables(folder: Path, environment: Mapping[str, Any], name: str) -> Non
         environment: its ``environment.json``; of runs from before it had digests nothing is said.
         name: what a user calls the folder.
     """
-    for file, sha256 in environment.get(DIGESTS, {}).items():
+    for file, sha256 in _digests(environment, name):
         path = folder / file
         # Kept scores may be gigabytes, and no command reads them.
         if not file.startswith(SCORES) and not (path.is_file() and digest(path) == sha256):
             raise InputError(
                 f"{name}/{file} is not as the run wrote it; delete it, then run the same command"
             )
+
+
+def _digests(environment: Mapping[str, Any], name: str) -> Iterable[tuple[str, Any]]:
+    digests = environment.get(DIGESTS, {})
+    if not isinstance(digests, dict):
+        raise InputError(
+            f"{name}/environment.json: {DIGESTS} is {digests!r:.60}, not keys with texts; run the"
+            " study again, with --overwrite true"
+        )
+    return digests.items()
 
 
 def check_scores(
@@ -71,7 +81,7 @@ def check_scores(
         name: what a user calls its folder.
         scores: the SHA-256 of the scores of a pack, by its number; None where there are none.
     """
-    for file, sha256 in environment.get(DIGESTS, {}).items():
+    for file, sha256 in _digests(environment, name):
         number = part_number(Path(file).stem)
         if file.startswith(SCORES) and number is not None and scores(number) not in (None, sha256):
             raise InputError(

@@ -44,6 +44,7 @@ from kn_lightning.parsing import refusing
 from kn_lightning.ranks import BAD_INPUT
 from kn_lightning.remote_folder import run_folder
 from kn_lightning.report.language import ENGLISH, check_language, languages
+from kn_lightning.stopping import answered_by_lightning
 from kn_lightning.trainer_settings import (
     check_launch,
     check_processes,
@@ -181,6 +182,7 @@ class AnalyzeCLI(_ScriptCLI):
         ):
             config.pop(key, None)
         super().instantiate_classes()
+        _check_each_once(self.trainer)
         self.run_folder = run_folder(self.config.run_dir or _default_run_dir(config))
         write = self.config_init.write
         write.begin(self.run_folder, config, self.config.overwrite)
@@ -215,7 +217,8 @@ class TrainCLI(_ScriptCLI):
     def fit(self) -> None:
         """Trains; what Lightning finds wrong with its settings only then is bad input, too."""
         try:
-            self.trainer.fit(self.model, datamodule=self.datamodule)
+            with answered_by_lightning():
+                self.trainer.fit(self.model, datamodule=self.datamodule)
         except SystemExit as end:  # how Lightning answers Ctrl+C and SIGTERM, saying nothing
             if end.code == BAD_INPUT:  # of a rank that leaves the word to rank 0
                 raise
@@ -241,6 +244,18 @@ class TrainCLI(_ScriptCLI):
                 None if formation.every is None else (str(formation.folder), record),
             ),
         )
+
+
+def _check_each_once(trainer: Trainer) -> None:
+    """Raise InputError where a user has added a stage of the study, which is there already."""
+    kinds = [type(callback) for callback in trainer.callbacks]  # type: ignore[attr-defined]
+    for kind in kinds:
+        if kind.__module__.startswith("kn_lightning.") and kinds.count(kind) > 1:
+            section = kind.__module__.rpartition(".")[2]
+            raise InputError(
+                f"trainer.callbacks: {kind.__name__} is part of every study; set it with"
+                f" --{section}.NAME VALUE"
+            )
 
 
 def _check_nodes(num_nodes: int) -> None:

@@ -18,7 +18,7 @@ from kn_lightning.data.addresses import public_text
 from kn_lightning.errors import Diverged, InputError, Stopped
 from kn_lightning.lost_rank import AGAIN, end_with_the_launcher, lost_rank, say_how_to_go_on
 from kn_lightning.printable import printable
-from kn_lightning.ranks import BAD_INPUT, leave_it_to_rank_0
+from kn_lightning.ranks import BAD_INPUT, check_variables, leave_it_to_rank_0
 
 _SAID = (InputError, ArgumentError, ModuleNotFoundError)
 """Errors whose message is for the user."""
@@ -39,9 +39,10 @@ def run_command(command: Callable[[], None]) -> None:
     _quieten()
     _spell_what_has_no_code()
     debug = "--debug" in sys.argv[1:]
-    if debug:
-        sys.argv.remove("--debug")  # no flag of any of the parsers
+    sys.argv[1:] = [word for word in sys.argv[1:] if word != "--debug"]  # no flag of the parsers
     try:
+        check_variables()
+        end_with_the_launcher()
         command()
     except (ValueError, ArgumentError, ModuleNotFoundError) as error:
         # jsonargparse wraps what a data class says of its arguments.
@@ -104,7 +105,12 @@ def _one_line(message: str) -> str:
 
 
 def _spell_what_has_no_code() -> None:
-    """Let no letter end a command that a terminal or file of another encoding doesn't have."""
+    """Let no letter end a command that a terminal or file of another encoding doesn't have.
+
+    Nor a stream that was closed: what would be said there goes nowhere.
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
@@ -137,6 +143,8 @@ def _set_apart() -> None:
 
 def _quieten() -> None:
     """Hush what says nothing to a user of these scripts."""
+    # No window is opened; one that isn't there would end the import of matplotlib.
+    os.environ.pop("MPLBACKEND", None)
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
@@ -148,4 +156,3 @@ def _quieten() -> None:
     ):
         warnings.filterwarnings("ignore", message=message)
     say_how_to_go_on()
-    end_with_the_launcher()

@@ -13,6 +13,8 @@ from kn_lightning.errors import InputError
 Configs = dict[Path, dict[str, Any]]
 _NULL, _MAP = "tag:yaml.org,2002:null", "tag:yaml.org,2002:map"
 _OF_A_CLASS = ("init_args", "dict_kwargs")
+_MOST_VALUES = 100_000
+"""Of a config file; it may be of a few lines that name one another."""
 
 
 def read_configs(arguments: Sequence[str]) -> Configs:
@@ -42,13 +44,22 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        flat_settings(content)
+        if (n_values := _n_values(content, {})) > _MOST_VALUES:
+            raise InputError(
+                f"config {path}: its anchors make {n_values:,} values; write it without"
+            )
+        if (key := _no_text(content)) is not None:
+            raise InputError(
+                f"config {path}: {key!r:.60} instead of a key's name; put it in quotes"
+            )
     except OSError as error:
         raise InputError(f"config {path}: {error.strerror}; give a YAML file") from error
     except RecursionError as error:
         raise InputError(
             f"config {path}: nested too deep, or an anchor within itself; write it without"
         ) from error
+    except InputError:
+        raise
     except ValueError as error:  # a date such as 2000-13-01, too
         raise InputError(f"config {path}: no YAML in UTF-8 ({error})") from error
     except yaml.YAMLError as error:
@@ -56,12 +67,48 @@ def read_config(path: Path) -> dict[str, Any]:
         place = "" if mark is None else f", line {mark.line + 1}"
         problem = getattr(error, "problem", None) or "a character that YAML doesn't have"
         raise InputError(f"config {path}{place}: no YAML ({problem})") from error
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    if not isinstance(content, dict):
         raise InputError(
             f"config {path}: {str(content)!r:.60} instead of keys with values; write such as"
             " 'refine: {share: 0.5}'"
         )
     return content
+
+
+def _n_values(settings: Any, known: dict[int, int | None]) -> int:
+    """How many values there are, written out without anchors.
+
+    Args:
+        settings: nested.
+        known: of what has been counted, by its id; None of what is being counted.
+
+    Raises:
+        RecursionError: an anchor is within itself, or it is nested too deep.
+    """
+    if not isinstance(settings, (dict, list)):
+        return 1
+    if id(settings) not in known:
+        known[id(settings)] = None
+        inner = settings.values() if isinstance(settings, dict) else settings
+        known[id(settings)] = 1 + sum(_n_values(value, known) for value in inner)
+    if (n_values := known[id(settings)]) is None:
+        raise RecursionError
+    return n_values
+
+
+def _no_text(settings: Any) -> Any:
+    """A key that isn't a text, of nested settings; None where all are (null is "null")."""
+    found: Iterator[Any]
+    if isinstance(settings, list):
+        found = map(_no_text, settings)
+    elif isinstance(settings, dict):
+        found = (
+            _no_text(value) if isinstance(key, str) else "null" if key is None else key
+            for key, value in settings.items()
+        )
+    else:
+        return None
+    return next((key for key in found if key is not None), None)
 
 
 def with_empty_sections(content: str, sections: Container[str]) -> str:

@@ -22,6 +22,8 @@ from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedGroup, EncodedPrompt, Neuron
 
+_MOST = 10_000
+"""Of other prompts, and of random sets, for each concept."""
 CONTROLS = ("activation", "foreign")
 """Controls besides random neurons; the names stand in the column ``neurons`` of the edits."""
 
@@ -55,8 +57,8 @@ class EditSettings:
                 f"edit.factors {list(self.factors)}: give different finite numbers, such as [0, 2]"
             )
         for name, value in (("others", self.others), ("control_seeds", self.control_seeds)):
-            if value < 0:
-                raise InputError(f"edit.{name} {value}: give 0 or more")
+            if not 0 <= value <= _MOST:
+                raise InputError(f"edit.{name} {value}: give 0 to {_MOST:,}")
         unknown = sorted(set(self.controls) - set(CONTROLS))
         if unknown or len(set(self.controls)) != len(self.controls):
             raise InputError(

@@ -24,7 +24,7 @@ from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder
 from kn_lightning.encoders.weights import check_editable, weight_edit
 from kn_lightning.errors import InputError, nearest
-from kn_lightning.files import checked_path
+from kn_lightning.files import checked_path, named_errors
 from kn_lightning.fingerprint import weights_sha256
 from kn_lightning.own_files import check_not_of_a_run
 from kn_lightning.report.environment import run_environment
@@ -204,14 +204,16 @@ def _save(encoder: Encoder, folder: Path, record: dict[str, Any]) -> None:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        encoder.model.save_pretrained(temporary)
-        encoder.tokenizer.save_pretrained(temporary)
+        with named_errors(folder):
+            encoder.model.save_pretrained(temporary)
+            encoder.tokenizer.save_pretrained(temporary)
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (temporary / RECORD).write_text(text, encoding="utf-8")
         if folder.exists():
             folder.rmdir()  # an empty one, onto which not every system renames
         temporary.rename(folder)
     except OSError as error:
-        raise InputError(f"{folder}: {error.strerror}; give another folder") from error
+        said = error.strerror or error.__cause__
+        raise InputError(f"{folder}: {said}; give another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -8,8 +8,11 @@ import re
 import shutil
 import stat
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from kn_lightning.data.addresses import public_text
 from kn_lightning.errors import InputError
@@ -43,13 +46,25 @@ def check_whole(flag: str, path: Path) -> None:
     A study reads its data a second time for their hash. A file that isn't there, or a folder, is
     left to whoever opens it; this must come before that, for a pipe waits for its other end.
     """
+    if what := _special(path):
+        raise InputError(f"{flag} {path}: {what}, not a file; write it into a file, and give that")
+
+
+def check_replaceable(flag: str, path: Path) -> None:
+    """Raise InputError for a pipe, a device or a link to a file: a file would take its place."""
+    if what := _special(path) or (path.is_symlink() and not path.is_dir() and "a link"):
+        raise InputError(f"{flag} {path}: {what}, whose place a file would take; give a file")
+
+
+def _special(path: Path) -> str | None:
+    """What something is that is neither file nor folder, and is there."""
     try:
         mode = path.stat().st_mode
     except OSError:
-        return
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        what = "a pipe" if stat.S_ISFIFO(mode) else "a device or the like"
-        raise InputError(f"{flag} {path}: {what}, not a file; write it into a file, and give that")
+        return None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or the like"
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -64,10 +79,28 @@ def write_whole(path: Path, content: str | bytes) -> None:
     # The process id keeps two reports of one folder apart; the last one wins, whole.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(data)
-        move_whole(temporary, path)
+        with named_errors(path):
+            temporary.write_bytes(data)
+            move_whole(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Errors of a disk say which file, or folder, of results they are about: a full disk doesn't.
+
+    Raises:
+        OSError: what goes wrong in the block, by safetensors, too, which has an error of its own.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    except SafetensorError as error:
+        raise OSError(f"{path}: {error}") from error
 
 
 def move_whole(temporary: Path, path: Path) -> None:

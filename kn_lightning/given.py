@@ -16,6 +16,8 @@ from kn_lightning.config_files import Configs, flat_settings
 from kn_lightning.data.addresses import public_text
 from kn_lightning.secret_names import is_secret
 
+_ENDLESS = re.compile(r"[+-]?\d{300,}")
+
 
 @dataclass(frozen=True)
 class Given:
@@ -86,6 +88,13 @@ class Given:
                 yield from _of_a_text(given)
         for content in self.configs.values():
             yield from _leaves(content)
+
+    def endless(self) -> str:
+        """The first number that no float is large enough for, behind its name."""
+        found = (
+            f"{name} {value[:9]}…" for name, value in self._settings() if _ENDLESS.fullmatch(value)
+        )
+        return next(found, "an argument")
 
     def hiding(self, known: Container[str]) -> Callable[[str], str]:
         """What takes secrets out of a text that repeats what was given.

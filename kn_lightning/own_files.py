@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kn_lightning.errors import InputError
+from kn_lightning.files import check_replaceable
 from kn_lightning.formation_tables import RECORD as FORMATION
 from kn_lightning.run_folder import ENVIRONMENT, WRITTEN
 
@@ -23,12 +24,14 @@ def check_no_run(flag: str, folder: Path) -> None:
 def check_not_of_a_run(flag: str, path: Path) -> None:
     """Raise InputError where a file or folder to write is one that a run, or a formation, writes.
 
+    So is what is no file.
+
     Args:
         flag: that gave it.
         path: of the file or folder, which may be there or not.
     """
-    # Not where a link itself points to: a file takes the link's place.
-    place = path.parent.resolve() / path.name
+    check_replaceable(flag, path)
+    place = path.resolve()
     for folder in place.parents:
         own = place.relative_to(folder).parts[0]
         record = _record(folder)

@@ -85,6 +85,8 @@ def refusing(
     """
     try:
         yield
+    except OverflowError as error:
+        raise InputError(f"{Given(arguments, configs).endless()}: too large a number") from error
     except (ArgumentError, ValueError, TypeError, RecursionError) as error:
         text = " ".join(str(error).split())  # it may be a page
         given, flags = Given(arguments, configs), flags_of(parser, bases)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kn_lightning.census import RECORD, digest, part_name, part_number, scores_file, study_of
-from kn_lightning.files import move_whole
+from kn_lightning.files import move_whole, named_errors
 from kn_lightning.keys import with_keys
 from kn_lightning.schema import ASKED_BY, TABLES, completed
 
@@ -45,7 +45,8 @@ def write_part(
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed with the same id
     temporary.mkdir()
     for name, table in tables.items():
-        pq.write_table(table, temporary / f"{name}.parquet")
+        with named_errors(file := temporary / f"{name}.parquet"):
+            pq.write_table(table, file)
     record: dict[str, Any] = {
         "study": study,
         "seconds": seconds,
@@ -53,7 +54,8 @@ def write_part(
     }
     if scores is not None:
         record["scores"] = hashlib.sha256(scores).hexdigest()
-    (temporary / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    with named_errors(temporary / RECORD):
+        (temporary / RECORD).write_text(json.dumps(record), encoding="utf-8")
     try:
         move_whole(temporary, part)
     except OSError:
@@ -112,11 +114,12 @@ def joined_rows(
 def write_rows(tables: Iterable[pa.Table], path: Path) -> Path:
     """Put tables of one schema into one file."""
     writer: pq.ParquetWriter | None = None
-    try:
-        for table in tables:
-            writer = writer or pq.ParquetWriter(path, table.schema)
-            writer.write_table(table)
-    finally:
-        if writer is not None:
-            writer.close()
+    with named_errors(path):
+        try:
+            for table in tables:
+                writer = writer or pq.ParquetWriter(path, table.schema)
+                writer.write_table(table)
+        finally:
+            if writer is not None:
+                writer.close()
     return path

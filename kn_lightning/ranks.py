@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +17,25 @@ BAD_INPUT = 2
 """Exit code."""
 _PATIENCE = 10.0
 """Seconds in which a rank that loads the same as rank 0 must have come as far."""
+
+
+_NUMBERS = (
+    *("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
+    *("MASTER_PORT", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS"),
+    "JSM_NAMESPACE_RANK",
+)
+"""Variables of a launcher that Lightning, or torch, takes for whole numbers."""
+
+
+def check_variables() -> None:
+    """Raise InputError where a launcher's variable is no number, as one left in a shell may be."""
+    for name in _NUMBERS:
+        value = os.environ.get(name, "0")
+        if not re.fullmatch(r"-?[0-9]+", value):
+            raise InputError(
+                f"variable {name} of the environment is {value!r:.60}, not a whole number; unset"
+                " it, or start with torchrun or srun, which set it"
+            )
 
 
 def on_all_ranks(do: Callable[[], T]) -> T:

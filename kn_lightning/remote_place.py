@@ -43,9 +43,11 @@ def place_of(name: str | Path, flag: str) -> Path | RemotePlace:
     except UnicodeEncodeError as error:
         raise InputError(f"{flag} {name}: this name is not UTF-8; give another") from error
     if not _ADDRESS.match(str(name)):
+        # A shell leaves the ~ of --run_dir=~/run to us, and Arrow takes it for the home, too.
+        path = checked_path(flag, os.path.expanduser(name))
         # A relative name that begins like "exp:1" is an address to Arrow.
-        path = checked_path(flag, name)
-        return path.absolute() if ":" in str(name).partition("/")[0] else path
+        first = str(path).partition("/")[0]
+        return path.absolute() if ":" in first or first.startswith("~") else path
     shown = public_text(str(name))
     try:
         if "//" not in str(name):

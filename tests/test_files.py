@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from kn_lightning import files
 from kn_lightning.errors import InputError
@@ -34,3 +35,17 @@ def test_any_other_name_is_a_path_whether_it_is_there_or_not(tmp_path: Path) -> 
     (tmp_path / "file").touch()
     for name in (tmp_path, tmp_path / "file", tmp_path / "none", tmp_path / "file" / "none"):
         assert files.checked_path("data.path", str(name)) == name
+
+
+FULL = "No space left on device"
+
+
+@pytest.mark.parametrize("error", [OSError(28, FULL), SafetensorError(FULL)])
+def test_error_that_names_no_file_gets_one(error: Exception) -> None:
+    with pytest.raises(OSError, match="neurons") as raised, files.named_errors(Path("neurons")):
+        raise error
+    assert FULL in str(raised.value)
+    named = OSError(28, FULL, "other")
+    with pytest.raises(OSError, match="other") as raised, files.named_errors(Path("neurons")):
+        raise named
+    assert raised.value is named

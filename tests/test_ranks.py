@@ -10,13 +10,13 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from callbacks.commands import REPOSITORY, real_command, write_jsonl
+from callbacks.commands import REPOSITORY, command, real_command, write_jsonl
 from lightning.pytorch.utilities import rank_zero_only
 
 from kn_lightning import command as script
 from kn_lightning import ranks
 from kn_lightning.errors import InputError
-from kn_lightning.ranks import on_all_ranks
+from kn_lightning.ranks import check_variables, on_all_ranks
 
 RANKS = ("--trainer.devices", 2, "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu")
 
@@ -163,3 +163,14 @@ def test_nodes_with_other_data_are_refused_before_anything_is_written(tmp_path: 
     assert "rank 1" in error
     assert "another study than rank 0: data.sha256" in error
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [("LOCAL_RANK", "x"), ("RANK", ""), ("RANK", "1.0")])
+def test_variable_of_a_launcher_that_is_no_number_is_bad_input(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=f"variable {name} of the environment is '{value}'"):
+        check_variables()
+    done = command("analyze.py", "--help")
+    assert (done.code, done.err.count("\n")) == (2, 1)

@@ -53,6 +53,15 @@ def test_name_that_no_file_can_have_is_refused_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_home_is_the_users_and_an_unknown_ones_is_a_folder_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert place_of("~/run", "run_dir") == tmp_path / "run"
+    assert place_of("~nobody-here/run", "run_dir") == tmp_path / "~nobody-here" / "run"
+
+
 def test_name_with_a_colon_is_a_folder_like_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,22 @@ def test_second_interrupt_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_signal_before_a_training_ends_in_one_line(name: str, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "train.py", "--export.folder", str(tmp_path / "encoder")],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1)  # imports
+    process.send_signal(number := signal.Signals[name])
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert err == f"stopped at once by {name}; the same command goes on after what is finished\n"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_signal_before_the_first_pack_ends_in_one_line(name: str, tmp_path: Path) -> None:
     prompts = [f"the [MASK] is a small cat number {n}." for n in range(60_000)]

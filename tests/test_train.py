@@ -316,15 +316,18 @@ def test_interrupted_training_says_in_one_line_what_is_there_and_what_to_do(
     assert (exported / "model.safetensors").is_file()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_terminated_training_names_its_checkpoint(
-    tiny: Path, prompts: Path, train: Train, tmp_path: Path
+    tiny: Path, prompts: Path, train: Train, tmp_path: Path, number: signal.Signals
 ) -> None:
+    before = signal.getsignal(number)
     flags = (*STEPS, "--model.encoder", tiny, "--data", "JsonlPrompts", "--data.path", prompts)
     saved = ("--trainer.enable_checkpointing", "true", "--trainer.callbacks", "ModelCheckpoint")
     saved += ("--trainer.callbacks.dirpath", "kept", "--trainer.callbacks.every_n_train_steps", 1)
     saved += ("--trainer.callbacks.save_last", "true")
-    with stopped_at(2, lambda: os.kill(os.getpid(), signal.SIGTERM)):
+    with stopped_at(2, lambda: os.kill(os.getpid(), number)):
         done, _ = train(*flags, *saved)
+    assert signal.getsignal(number) is before
     assert done.code == 143, done.err
     (line,) = done.err.splitlines()
     assert line.startswith("stopped by SIGTERM behind step ")

@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from kn_lightning.encoders.finite import not_finite
 from kn_lightning.errors import Diverged, InputError
-from kn_lightning.files import checked_path
+from kn_lightning.files import checked_path, named_errors
 from kn_lightning.own_files import check_no_run
 from kn_lightning.ranks import on_all_ranks
 
@@ -58,8 +58,9 @@ class ExportCallback(Callback):
                 " --trainer.gradient_clip_val 1.0"
             )
         if trainer.is_global_zero:
-            encoder.model.save_pretrained(self.folder)  # type: ignore[union-attr, operator]
-            encoder.tokenizer.save_pretrained(self.folder)  # type: ignore[union-attr, operator]
+            with named_errors(self.folder):
+                encoder.model.save_pretrained(self.folder)  # type: ignore[union-attr, operator]
+                encoder.tokenizer.save_pretrained(self.folder)  # type: ignore[union-attr, operator]
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Raise InputError where a training has ended before its first step."""

@@ -89,7 +89,12 @@ class Encoder:
     @property
     def is_edited(self) -> bool:
         """Whether an :meth:`edited` block is open."""
-        return any(projection._forward_pre_hooks for projection in self.structure.projections)
+        # Others, such as a profiler, hook into modules, too.
+        return any(
+            getattr(hook, "__module__", "") == changed_neurons.__module__
+            for projection in self.structure.projections
+            for hook in projection._forward_pre_hooks.values()
+        )
 
     def text(self, ids: Sequence[int]) -> str:
         """Tokens as readable text: ``Ġword`` and ``▁word`` without their marks."""

@@ -12,6 +12,7 @@ from kn_lightning.schema import SCHEMA_VERSION
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "versions": (dict,),
+    "versions.kn_lightning": (str,),
     "platform": (str,),
     "device": (str,),
     "devices": (int,),

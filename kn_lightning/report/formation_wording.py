@@ -54,9 +54,7 @@ def caveats(numbers: Numbers) -> list[str]:
     vanished = numbers["n_without_last_probability"]
     order = numbers["order"][FIRST]
     wide = max(b - a for a, b in zip(numbers["steps"], numbers["steps"][1:], strict=False))
-    undated = (
-        f"{count(vanished)} concepts have a probability of 0 at the last step, and no rise."
-    )
+    undated = f"{count(vanished)} concepts have a probability of 0 at the last step, and no rise."
     return [
         *([undated] if vanished else []),
         f"A step is where something is first seen: it happened since the measurement before, up to"

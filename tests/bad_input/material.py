@@ -49,6 +49,13 @@ _TEXTS = {
     "long_concept.jsonl": json.dumps({"concept": "a" * 10**6, "prompts": ["[MASK] is young."]}),
     "long_end.jsonl": json.dumps({"concept": "kitten", "prompts": ["cat " * 200_000 + "[MASK]"]}),
     "itself.yaml": "model: &a {encoder: *a}\n",
+    "itself_list.yaml": "refine: &a [*a]",
+    "anchors.yaml": "a0: &a0 {x: 1}\n"
+    + "".join(
+        f"a{i}: &a{i} {{{', '.join(f'k{j}: *a{i - 1}' for j in range(8))}}}\n" for i in range(1, 8)
+    ),
+    "endless.yaml": f"refine: {{share: {'9' * 400}}}",
+    "on.yaml": "refine: {on: 2}",
     "long.jsonl": json.dumps({"concept": "kitten", "prompts": ["[MASK]" + " cat" * 600]}),
     "good.csv": "concept,prompt\nkitten,[MASK] is a young cat.\n",
     "empty.csv": "",
@@ -99,7 +106,7 @@ _FILES = {  # of models, in place of the good one
 
 _RECORD = {
     "schema_version": SCHEMA_VERSION,
-    "versions": {},
+    "versions": {"kn_lightning": "0.1.0"},
     "platform": "Linux",
     "device": "cpu",
     "devices": 1,
@@ -125,6 +132,8 @@ _RUNS: dict[str, dict[str, str]] = {  # a run's files that are not what it wrote
             _RECORD | {"encoder": _RECORD["encoder"] | {"n_layers": "four"}}  # type: ignore[operator]
         )
     },
+    "own_version": {"environment.json": json.dumps(_RECORD | {"versions": {}})},
+    "digests": {"environment.json": json.dumps(_RECORD | {"sha256": 5})},
     "deep": {"environment.json": _DEEP},
     "deep_config": {"config.yaml": _DEEP},
     "no_model": {"config.yaml": "model: 5"},
@@ -167,6 +176,7 @@ def write_material(folder: Path) -> None:
         archive.writestr("ConceptNet/test.jsonl", 100 * GOOD)
     whole = (folder / "lzma.zip").read_bytes()
     _write(folder / "lzma.zip", whole[:80] + b"\xff" * 20 + whole[100:])
+    (folder / "link").symlink_to("itself.yaml")
     os.mkfifo(folder / "pipe")
     os.mkfifo(folder / "pipe.zip")
     _write_models(folder / "models")

@@ -239,3 +239,13 @@ def test_an_edited_encoder_refuses_text_without_a_mask(bert: Encoder) -> None:
 
 def test_the_sizes_that_these_tests_rely_on_differ() -> None:
     assert len({HIDDEN, LAYERS, NEURONS, len(PROMPTS)}) == 4
+
+
+def test_hooks_of_others_are_no_edit(bert: Encoder) -> None:
+    projection = bert.structure.projections[0]
+    handle = projection.register_forward_pre_hook(lambda *_: None)
+    assert not bert.is_edited
+    with bert.edited(SOME, 0.0):
+        assert bert.is_edited
+    handle.remove()
+    assert not bert.is_edited

@@ -158,14 +158,17 @@ def killed_at_random(studies: Studies, folder: Path, kills: int, whole: float) -
     while len(done) < kills:
         run = folder / f"run{len(runs)}"
         runs.append(run)
+        fresh = True
         while len(done) < kills:
             began = time.monotonic()
             process = studies.start(run)
             try:
                 process.wait(random.uniform(0.2, 1) * whole)
-                whole = time.monotonic() - began  # it was quicker: so are the next ones
+                if fresh:  # it was quicker: so are the next ones
+                    whole = time.monotonic() - began
                 break
             except subprocess.TimeoutExpired:
+                fresh = False
                 waits.append(kill_one(process))
                 done.append(len(list(run.glob("parts/[0-9]*[0-9]"))))
         studies.finish(run)

@@ -44,22 +44,13 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if (n_values := _n_values(content, {})) > _MOST_VALUES:
-            raise InputError(
-                f"config {path}: its anchors make {n_values:,} values; write it without"
-            )
-        if (key := _no_text(content)) is not None:
-            raise InputError(
-                f"config {path}: {key!r:.60} instead of a key's name; put it in quotes"
-            )
+        n_values = _n_values(content, {})
     except OSError as error:
         raise InputError(f"config {path}: {error.strerror}; give a YAML file") from error
     except RecursionError as error:
         raise InputError(
             f"config {path}: nested too deep, or an anchor within itself; write it without"
         ) from error
-    except InputError:
-        raise
     except ValueError as error:  # a date such as 2000-13-01, too
         raise InputError(f"config {path}: no YAML in UTF-8 ({error})") from error
     except yaml.YAMLError as error:
@@ -67,6 +58,10 @@ def read_config(path: Path) -> dict[str, Any]:
         place = "" if mark is None else f", line {mark.line + 1}"
         problem = getattr(error, "problem", None) or "a character that YAML doesn't have"
         raise InputError(f"config {path}{place}: no YAML ({problem})") from error
+    if n_values > _MOST_VALUES:
+        raise InputError(f"config {path}: its anchors make {n_values:,} values; write it without")
+    if (key := _no_text(content)) is not None:
+        raise InputError(f"config {path}: {key!r:.60} instead of a key's name; put it in quotes")
     if not isinstance(content, dict):
         raise InputError(
             f"config {path}: {str(content)!r:.60} instead of keys with values; write such as"

@@ -24,7 +24,7 @@ def check_no_run(flag: str, folder: Path) -> None:
 def check_not_of_a_run(flag: str, path: Path) -> None:
     """Raise InputError where a file or folder to write is one that a run, or a formation, writes.
 
-    So is what is no file.
+    A pipe, a device or a link to a file is refused as well: a file would take its place.
 
     Args:
         flag: that gave it.

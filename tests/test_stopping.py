@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from callbacks.commands import REPOSITORY, analyze, command, no_report, table, write_jsonl
+from callbacks.processes import needs_proc
 
 from kn_lightning.callbacks.refine import RefineCallback
 from kn_lightning.errors import Stopped
@@ -104,6 +105,15 @@ def test_second_interrupt_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFix
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def answers(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    caught = re.search(r"^SigCgt:\s*(\w+)", status, re.MULTILINE)
+    assert caught
+    return bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
+@needs_proc
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 def test_signal_before_a_training_ends_in_one_line(name: str, tmp_path: Path) -> None:
@@ -113,8 +123,10 @@ def test_signal_before_a_training_ends_in_one_line(name: str, tmp_path: Path) ->
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1)  # imports
-    process.send_signal(number := signal.Signals[name])
+    number = signal.Signals[name]
+    while not answers(process.pid, number):  # and then imports for seconds
+        time.sleep(0.02)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert err == f"stopped at once by {name}; the same command goes on after what is finished\n"

@@ -1,6 +1,6 @@
 """When concepts and their neurons appear in the training of the testbed: docs/formation.md.
 
-    python benchmarks/formation.py [--record FOLDER]
+    python benchmarks/formation.py [--record FOLDER --training NAME]
 
 ``train.py --formation.every 50`` trains the testbed's encoder anew and follows all of its concepts,
 unless the record of such a training is named; what ``report`` finds in it is kept: means over
@@ -134,13 +134,15 @@ def main() -> None:
     """Train, or read; keep a cell for each of ``CELLS``."""
     parser = arguments(__doc__)
     parser.add_argument("--record", type=Path, help="of such a training, with its report")
+    parser.add_argument("--training", default="testbed", help="name of the results")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         record = options.record or made(Path(name), options.quick)
         numbers = json.loads((record / "summary.json").read_text(encoding="utf-8"))
     for cell, rows in CELLS.items():
         concepts = numbers["n_concepts"]
-        keep("formation", f"testbed: {cell}", rows(numbers), options.quick, concepts=concepts)
+        name = f"{options.training}: {cell}"
+        keep("formation", name, rows(numbers), options.quick, concepts=concepts)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from kn_lightning.command import run_command
 from kn_lightning.data.facts import FACTS, embedded_groups
 from kn_lightning.data.synonym_pairs import Pair, read_pairs
 from kn_lightning.report.pairing import Pairing
+from kn_lightning.report.rankings import concept_pos
 from kn_lightning.report.symmetry import symmetry
 from kn_lightning.report.synonyms import Synonyms, synonyms
 from kn_lightning.report.tables import RunTables, run_tables
@@ -109,6 +110,8 @@ def answers(folder: Path, options: argparse.Namespace) -> tuple[list[dict[str, A
         tables.append(run_tables(folder / mask))
         between = numbers["consistency"]["random_expectation"]
         further[mask] = {**numbers["counts"], "jaccard_between_concepts": between}
+        # None without the tagger's data: more words are then taken for synonyms.
+        further[mask]["with_part_of_speech"] = int(concept_pos(tables[-1].prompts).notna().sum())
     rows, found = of_synonyms(tables[0], options.pairs)
     further["synonyms"] = {
         "pairs_with_a_prompt_in_common": int((found.pairs["same_prompts"] > 0).sum()),

@@ -125,6 +125,7 @@ def test_signal_before_a_training_ends_in_one_line(name: str, tmp_path: Path) ->
     )
     number = signal.Signals[name]
     while not answers(process.pid, number):  # and then imports for seconds
+        assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)

@@ -94,6 +94,7 @@ def test_shared_neurons(quick: Any, tmp_path: Path) -> None:
     assert 0 <= sentences["mean"] <= 1
     assert sentences["n"] > 20
     assert cell["subject"]["concepts"] == cell["object"]["concepts"] == 12
+    assert {cell[mask]["with_part_of_speech"] for mask in ("subject", "object")} <= {0, 12}
 
 
 def test_formation(quick: Any) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, metadata, requires
 
 from callbacks.commands import REPOSITORY
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 BY_TORCH = re.compile(r"nvidia-|triton|cuda-")
@@ -64,3 +65,11 @@ def test_every_package_that_comes_is_pinned_to_one_version() -> None:
 def test_every_pin_is_of_a_package_that_comes() -> None:
     here = {name for name, one in pins().items() if one.marker is None or one.marker.evaluate()}
     assert here - brought() == set()
+
+
+def test_every_pin_allows_the_lowest_python_of_the_project() -> None:
+    """A later patch release here would hide one that pip refuses: soupsieve asked for 3.11.5."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lowest = project["requires-python"].removeprefix(">=") + ".0"
+    asked = {name: metadata(name).get("Requires-Python") or "" for name in brought()}
+    assert {name: one for name, one in asked.items() if lowest not in SpecifierSet(one)} == {}

@@ -26,7 +26,7 @@ from kn_lightning.formation_tables import (
     read_tables,
 )
 from kn_lightning.remote_place import first_reached, place_of
-from kn_lightning.run_folder import RUN_ID
+from kn_lightning.run_names import RUN_ID
 from kn_lightning.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from kn_lightning.errors import InputError
 from kn_lightning.files import check_replaceable
 from kn_lightning.formation_tables import RECORD as FORMATION
-from kn_lightning.run_folder import ENVIRONMENT, WRITTEN
+from kn_lightning.run_names import ENVIRONMENT, is_written
 
 _RECORDS = {ENVIRONMENT: "a run", FORMATION: "a formation"}
 """The file that makes a folder known for what it holds."""
@@ -35,7 +35,7 @@ def check_not_of_a_run(flag: str, path: Path) -> None:
     for folder in place.parents:
         own = place.relative_to(folder).parts[0]
         record = _record(folder)
-        if record and (WRITTEN.fullmatch(own) or own == record):
+        if record and (is_written(own) or own == record):
             raise InputError(
                 f"{flag} {path}: {own} is a name of {_RECORDS[record]}'s own, which lies in"
                 f" {folder.name}; give another name, or another folder"

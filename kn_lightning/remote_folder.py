@@ -25,7 +25,8 @@ from kn_lightning.census import (
 from kn_lightning.errors import InputError
 from kn_lightning.formation_tables import RECORD as FORMATION
 from kn_lightning.remote_place import RemotePlace, first_reached, place_of
-from kn_lightning.run_folder import CONFIG, ENVIRONMENT, RUN_ID, SKIPPED, RunFolder
+from kn_lightning.run_folder import RunFolder
+from kn_lightning.run_names import CONFIG, ENVIRONMENT, RUN_ID, SKIPPED
 
 _TAR = ".tar"
 _TEMPORARY = re.compile(r"\.\d{6,}\.tar\.\d+\.tmp", re.ASCII)

@@ -6,7 +6,6 @@ Closing joins what is below ``parts/``, in the study's order, to the tables.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,20 +31,10 @@ from kn_lightning.claim import HOLDER, LOCK, RunLock, check_free, check_same, id
 from kn_lightning.errors import InputError
 from kn_lightning.files import is_aside, move_whole, remove_folder, write_whole
 from kn_lightning.fingerprint import identity_sha256
-from kn_lightning.pack_claims import CLAIMS, end_claims
+from kn_lightning.pack_claims import end_claims
 from kn_lightning.parts import finished, joined_records, joined_rows, write_part, write_rows
+from kn_lightning.run_names import CONFIG, ENVIRONMENT, SKIPPED, check_kinds, is_written
 from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES
-
-CONFIG = "config.yaml"
-ENVIRONMENT = "environment.json"
-SKIPPED = "skipped.parquet"
-RUN_ID = "wandb_run_id"
-"""Names the W&B run to go on with."""
-WRITTEN = re.compile(
-    r"parts|scores|figures|config\.yaml|environment\.json|summary\.json|report\.(html|md)"
-    rf"|wandb_run_id|stop|\w+\.parquet(\.tmp)?|\..+\.tmp|{CLAIMS}"
-)
-"""Names of what a run, its report and its tracking write."""
 
 
 class RunFolder:
@@ -78,7 +67,13 @@ class RunFolder:
         return files <= self._names()
 
     def fetch(self) -> Path:
-        """The folder of a finished run, here: a local one is."""
+        """The folder of a finished run, here: a local one is.
+
+        Raises:
+            InputError: a file lies where a run has a folder, or the other way round.
+        """
+        if self.path.is_dir():
+            check_kinds(self.path, self.name)
         return self.path
 
     def publish(self, *names: str) -> None:
@@ -117,11 +112,6 @@ class RunFolder:
         if not self._admits(identity):
             # First: a folder with an environment holds a run, and knows which.
             self.write_environment({**environment, "identity": identity})
-        if self.stop_file.is_dir():
-            raise InputError(
-                f"{self.stop_file} is a folder, and none of a run's; move it elsewhere, then run"
-                " the same command"
-            )
         self.stop_file.unlink(missing_ok=True)
         end_claims(self.path)  # of a run that was cut off
         for left in filter(is_aside, self.path.iterdir()):
@@ -150,6 +140,7 @@ class RunFolder:
             check_free(self.path, self.name, f".{ENVIRONMENT}.", self._names)
         else:
             check_same(self.name, known, identity)
+            check_kinds(self.path, self.name)
         return known is not None
 
     def _claim(self) -> None:
@@ -162,7 +153,7 @@ class RunFolder:
     def _remove_run(self) -> None:
         """Empty the folder, or raise InputError where it holds what no run has written."""
         names = sorted(self._names())
-        if others := [name for name in names if not WRITTEN.fullmatch(name)]:
+        if others := [name for name in names if not is_written(name)]:
             raise InputError(
                 f"run_dir {self.name}: {', '.join(others)} is not of a run; move it elsewhere"
                 " before --overwrite true"

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from kn_lightning.data.addresses import public_text
 from kn_lightning.environment import shareable
 from kn_lightning.results import Results, read_formation, read_results
-from kn_lightning.run_folder import RUN_ID
+from kn_lightning.run_names import RUN_ID
 from kn_lightning.wandb_run import leave_wandb
 
 if TYPE_CHECKING:

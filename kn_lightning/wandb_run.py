@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 
 from kn_lightning.errors import InputError
 from kn_lightning.files import write_whole
-from kn_lightning.run_folder import RUN_ID
+from kn_lightning.run_names import RUN_ID
 
 _WANDB = {
     "WANDB_X_DISABLE_META": "true",  # interpreter, arguments, host, user, hardware

@@ -215,13 +215,6 @@ def test_all_that_is_strange_is_named_at_once_even_in_a_finished_run(folder: Run
     assert (folder.parts / "mine.tmp").is_dir()
 
 
-def test_folder_in_the_place_of_the_stop_file_is_named_and_left(folder: RunFolder) -> None:
-    folder.stop_file.mkdir()
-    with pytest.raises(InputError, match=f"{folder.stop_file} is a folder, .*move it elsewhere"):
-        open_again(folder)
-    assert folder.stop_file.is_dir()
-
-
 @pytest.mark.parametrize(
     ("coarse", "concept", "orphan"),
     [("kitten/7", "kitten", "kitten/7"), ("kitten/0", "wool", "wool")],

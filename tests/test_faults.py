@@ -23,7 +23,8 @@ from test_stopping import STUDY, at_pack
 
 from kn_lightning import files, module
 from kn_lightning.data.sources import EmbeddedPrompts
-from kn_lightning.run_folder import RUN_ID, RunFolder
+from kn_lightning.run_folder import RunFolder
+from kn_lightning.run_names import RUN_ID
 from kn_lightning.schema import TABLES
 
 

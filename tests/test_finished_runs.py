@@ -44,15 +44,9 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
-def _a_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
 @pytest.mark.parametrize(
     ("name", "spoil"),
-    [("neurons", _shorter), ("edits", _shorter), ("neurons", _cut), ("skipped", _cut)]
-    + [("coarse", _a_folder)],
+    [("neurons", _shorter), ("edits", _shorter), ("neurons", _cut), ("skipped", _cut)],
 )
 def test_changed_table_is_named_with_the_remedy(
     run: Path, name: str, spoil: Callable[[Path], None]

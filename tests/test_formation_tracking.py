@@ -21,7 +21,7 @@ from encoders.tiny import tiny_model
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from kn_lightning.formation_tables import read_tables
-from kn_lightning.run_folder import RUN_ID
+from kn_lightning.run_names import RUN_ID
 
 DATA = ("--data", "JsonlPrompts", "--data.tag_pos", "false")
 STEPS = [0, 10, 30]

@@ -166,6 +166,47 @@ def test_what_is_no_run_is_refused_and_left_untouched(
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "parts",
+        "scores",
+        "figures",
+        "stop",
+        ".lock",
+        "config.yaml",
+        "prompts.parquet",
+        "report.html",
+    ],
+)
+def test_entry_of_the_wrong_kind_is_refused_and_goes_with_the_run_alone(
+    folder: RunFolder, name: str, finished: bool
+) -> None:
+    folder.write_part(0, tables(0), SECONDS)
+    if finished:
+        folder.close(1)
+    folder.release()
+    entry = folder.path / name
+    if entry.is_dir():
+        shutil.rmtree(entry)
+    entry.unlink(missing_ok=True)
+    if name in {"parts", "scores", "figures"}:
+        entry.write_text("no folder")
+    else:
+        entry.mkdir()
+    before = contents(folder.path)
+    with pytest.raises(InputError, match=f"{name} is (a|no) folder.*move it elsewhere"):
+        _open_again(RunFolder(folder.path))
+    with pytest.raises(InputError, match=f"{name} is (a|no) folder"):
+        RunFolder(folder.path).fetch()
+    assert contents(folder.path) == before
+    if name == ".lock":  # no run is overwritten without it
+        return
+    _overwrite(RunFolder(folder.path))
+    assert name == "parts" or name == "config.yaml" or not entry.exists()
+
+
 def test_empty_folder_and_missing_parents_are_made_a_run(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "empty", tmp_path / "one" / "two"):

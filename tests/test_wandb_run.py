@@ -10,7 +10,8 @@ import pytest
 from lightning.pytorch.loggers import WandbLogger
 
 from kn_lightning.errors import InputError
-from kn_lightning.run_folder import RUN_ID, RunFolder
+from kn_lightning.run_folder import RunFolder
+from kn_lightning.run_names import RUN_ID
 from kn_lightning.wandb_run import note_runs, open_runs
 
 

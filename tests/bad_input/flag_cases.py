@@ -350,6 +350,7 @@ FLAGS = (
     _damaged("a table that was cut off", "neurons", "cut", "neurons.parquet"),
     _damaged("a table that was cut off", "edit", "cut", "neurons.parquet"),
     _damaged("a table that was cut off", "report", "cut", "neurons.parquet"),
+    _damaged("a file for a folder", "report", "kind", "scores is no folder"),
     _damaged("a number for the versions", "report", "versions", "versions is 5"),
     _damaged("no version of this code", "report", "own_version", "versions.kn_lightning"),
     _damaged("a number for the digests", "report", "digests", "sha256 is 5"),

@@ -137,6 +137,7 @@ _RUNS: dict[str, dict[str, str]] = {  # a run's files that are not what it wrote
     "deep": {"environment.json": _DEEP},
     "deep_config": {"config.yaml": _DEEP},
     "no_model": {"config.yaml": "model: 5"},
+    "kind": {"scores": "no folder"},
 }
 
 ODD = (

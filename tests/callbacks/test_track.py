@@ -25,7 +25,7 @@ from filelock import FileLock
 from kn_lightning.callbacks.track import TrackCallback, Window
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
-from kn_lightning.run_folder import RUN_ID
+from kn_lightning.run_names import RUN_ID
 
 from .commands import REPOSITORY, Finished, command, no_report, real_command, table
 from .conftest import GROUPS, Study

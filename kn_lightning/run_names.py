@@ -1,0 +1,43 @@
+"""Names of what a run, its report and its tracking write in a run folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from kn_lightning.errors import InputError
+from kn_lightning.files import is_aside
+from kn_lightning.pack_claims import CLAIMS
+
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+SKIPPED = "skipped.parquet"
+RUN_ID = "wandb_run_id"
+"""Names the W&B run to go on with."""
+_FOLDERS = re.compile(rf"parts|scores|figures|{CLAIMS}")
+_FILES = re.compile(
+    r"config\.yaml|environment\.json|summary\.json|report\.(html|md)|wandb_run_id|stop|\.lock(\.by)?"
+    r"|\w+\.parquet(\.tmp)?|\..+\.tmp"
+)
+
+
+def is_written(name: str) -> bool:
+    """Whether a run writes a file or folder of that name."""
+    return bool(_FOLDERS.fullmatch(name) or _FILES.fullmatch(name))
+
+
+def check_kinds(run: Path, name: str) -> None:
+    """Raise InputError where a file has a name of a run's folders, or a folder one of its files.
+
+    Args:
+        run: the run folder.
+        name: what a user calls it.
+    """
+    for entry in sorted(run.iterdir()):
+        is_folder = entry.is_dir()
+        wrong = _FILES if is_folder else _FOLDERS
+        if wrong.fullmatch(entry.name) and not is_aside(entry):
+            raise InputError(
+                f"run_dir {name}: {entry.name} is {'a' if is_folder else 'no'} folder, so none of"
+                " a run's; move it elsewhere, then run the same command"
+            )

@@ -13,6 +13,7 @@ their threads. Default: as many prompts as the paper's study, of 6 to 12 tokens.
 from __future__ import annotations
 
 import os
+import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,15 @@ def modelled(options: Any) -> dict[str, dict[int, float]]:
 
 
 def measured(options: Any) -> dict[str, dict[int, float]]:
+    """Median seconds by kind and ranks; in each round all studies run one after another."""
+    rounds = [measured_once(options) for _ in range(options.rounds)]
+    return {
+        kind: {n: statistics.median(one[kind][n] for one in rounds) for n in ranks}
+        for kind, ranks in rounds[0].items()
+    }
+
+
+def measured_once(options: Any) -> dict[str, dict[int, float]]:
     """Seconds by kind and ranks."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = max(1, (cores or 1) // options.devices)
@@ -108,6 +118,7 @@ def main() -> None:
     """Measure or model one cell."""
     parser = arguments(__doc__)
     parser.add_argument("--devices", type=int, default=1, help="ranks at the most; 1: the model")
+    parser.add_argument("--rounds", type=int, default=3, help="of which medians are taken")
     parser.add_argument("--accelerator", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--shape", choices=SHAPES, default="bert-base")
     parser.add_argument("--groups", type=int, default=909, help="of four prompts")
@@ -115,6 +126,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.shape, options.groups, options.pack_tokens = "tiny", 16, 200
+        options.rounds = 1
     is_model = options.devices == 1
     packs = len(planned_packs(varied_groups(options.groups), options.pack_tokens))
     rows = []
@@ -135,7 +147,7 @@ def main() -> None:
     cell = f"{options.shape}, {how}"
     keep(
         "rank_scaling", cell, rows, options.quick, modelled=is_model,
-        pack_tokens=options.pack_tokens, packs=packs,
+        pack_tokens=options.pack_tokens, packs=packs, rounds=1 if is_model else options.rounds,
     )  # fmt: skip
 
 

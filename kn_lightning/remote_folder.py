@@ -29,12 +29,30 @@ from kn_lightning.run_folder import RunFolder
 from kn_lightning.run_names import CONFIG, ENVIRONMENT, RUN_ID, SKIPPED
 
 _TAR = ".tar"
+_FILE = re.compile(r"\w+\.(parquet|json)", re.ASCII)
 _TEMPORARY = re.compile(r"\.\d{6,}\.tar\.\d+\.tmp", re.ASCII)
 
 
 def _number(name: str) -> int | None:
     """Of the pack whose part at an address has that very name."""
     return part_number(name.removesuffix(_TAR)) if name.endswith(_TAR) else None
+
+
+def _unpack(content: bytes, name: str, folder: Path) -> None:
+    """Write a part's folder below ``folder``; raises TarError where its tar holds anything else.
+
+    Not by ``extractall``: its filter, which keeps entries inside, is not in every Python 3.11.
+    """
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+        for entry in tar:
+            place, _, file = entry.name.partition("/")
+            packed = tar.extractfile(entry) if _FILE.fullmatch(file) and entry.isreg() else None
+            if place == name and packed is not None:
+                (folder / name / file).write_bytes(packed.read())
+            elif entry.name == name and entry.isdir():
+                (folder / name).mkdir(exist_ok=True)
+            else:
+                raise tarfile.TarError(f"{entry.name!r:.60} is none of its files")
 
 
 def run_folder(name: str | Path) -> RunFolder:
@@ -192,12 +210,11 @@ class RemoteFolder(RunFolder):
         content = self.place.read(f"parts/{name}{_TAR}")
         with tempfile.TemporaryDirectory(dir=self.path.parent) as unpacked:
             try:
-                with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-                    tar.extractall(unpacked, filter="data")
+                _unpack(content, name, Path(unpacked))
             except (tarfile.TarError, OSError) as error:
                 raise faulty(self._part(number), f"is torn ({error})") from error
             part = Path(unpacked) / name
-            if [*Path(unpacked).iterdir()] != [part] or not part.is_dir():
+            if not part.is_dir():
                 raise faulty(self._part(number), f"is torn: it doesn't hold folder {name} alone")
             shutil.rmtree(self.parts / name, ignore_errors=True)
             part.rename(self.parts / name)

@@ -325,18 +325,43 @@ def test_a_rank_writes_a_torn_part_again_and_no_whole_one(store: Any) -> None:
     opened().check([["0", "0"]])
 
 
-def test_a_part_cannot_write_outside_its_folder(store: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("within", ["", "000000/", "/", "000000/../"])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_a_part_cannot_write_outside_its_folder(
+    store: Any, tmp_path: Path, kind: bytes, within: str
+) -> None:
     folder = opened()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        entry = tarfile.TarInfo(f"../../../{tmp_path.name}-outside")
-        entry.size = 4
+        whole = tarfile.TarInfo("000000")
+        whole.type = tarfile.DIRTYPE
+        tar.addfile(whole)
+        entry = tarfile.TarInfo(f"{within}../../../{tmp_path.name}-outside.json")
+        entry.type, entry.linkname, entry.size = kind, str(tmp_path), 4
         tar.addfile(entry, io.BytesIO(b"evil"))
     store.pipe_file("/bucket/run/parts/000000.tar", packed.getvalue())
-    with pytest.raises(InputError, match="torn"):
+    with pytest.raises(InputError, match=r"torn \(.*is none of its files"):
         folder.check([["0"]])
-    outside = os.path.normpath(folder.parts / f"../../../{tmp_path.name}-outside")
+    outside = os.path.normpath(folder.parts / f"../../../{tmp_path.name}-outside.json")
     assert not Path(outside).exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_a_part_holds_plain_files_alone(store: Any, tmp_path: Path, kind: bytes) -> None:
+    folder = opened()
+    folder.write_part(0, tables(0), SECONDS)
+    with tarfile.open(fileobj=io.BytesIO(store.cat_file(PART))) as tar:
+        members = [(one, tar.extractfile(one) if one.isreg() else None) for one in tar]
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as other:
+            for entry, content in members:
+                if entry.name == "000000/edits.parquet":
+                    entry.type, entry.linkname, content = kind, str(tmp_path), None
+                    entry.size = 0
+                other.addfile(entry, content)
+    store.pipe_file(PART, packed.getvalue())
+    with pytest.raises(InputError, match=r"torn .*edits.parquet' is none of its files"):
+        opened().check([["0", "0"]])
 
 
 def test_foreign_files_are_reported_and_left(store: Any) -> None:

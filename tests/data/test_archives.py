@@ -286,6 +286,7 @@ def test_what_cannot_be_read_is_refused_with_its_path(tmp_path: Path) -> None:
     encrypted = bytearray(whole)
     encrypted[6] |= 1  # the flags in the entry's header and in the archive's list
     encrypted[whole.rindex(b"PK\1\2") + 8] |= 1
+    short = "(EOFError|Overlapped entries: .*)"  # Python 3.11.8 looks for that, Debian's 3.11.2 too
     for name, content, what in (
         ("none", None, "No such file"),
         ("none.zip", None, "No such file"),
@@ -295,7 +296,7 @@ def test_what_cannot_be_read_is_refused_with_its_path(tmp_path: Path) -> None:
         ("bzip2.zip", BZIP2, r"no zip archive .* \(Invalid data stream\); unpack it"),
         ("lzma.zip", LZMA, r"no zip archive .* \(Corrupt input data\); unpack it"),
         ("named.zip", NAMED, "no zip archive .*can't decode.*; unpack it"),
-        ("short.zip", SHORT, r"no zip archive .* \(EOFError\); unpack it"),
+        ("short.zip", SHORT, rf"no zip archive .* \({short}\); unpack it"),
         ("early.zip", EARLY, r"no zip archive .*Invalid argument\); unpack it"),
         ("empty.zip", zipped(), r"no TREx/P\*\.jsonl"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -36,7 +37,11 @@ def check_kinds(run: Path, name: str) -> None:
     for entry in sorted(run.iterdir()):
         is_folder = entry.is_dir()
         wrong = _FILES if is_folder else _FOLDERS
-        if wrong.fullmatch(entry.name) and not is_aside(entry):
+        if (
+            wrong.fullmatch(entry.name)
+            and not is_aside(entry)
+            and os.path.lexists(entry)  # another command may remove its claims meanwhile
+        ):
             raise InputError(
                 f"run_dir {name}: {entry.name} is {'a' if is_folder else 'no'} folder, so none of"
                 " a run's; move it elsewhere, then run the same command"

@@ -17,6 +17,7 @@ import pytest
 
 from kn_lightning import parts, run_folder
 from kn_lightning.errors import InputError
+from kn_lightning.pack_claims import begin_claims
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import SKIPPED_TABLE, TABLES
 
@@ -204,7 +205,21 @@ def test_entry_of_the_wrong_kind_is_refused_and_goes_with_the_run_alone(
     if name == ".lock":  # no run is overwritten without it
         return
     _overwrite(RunFolder(folder.path))
-    assert name == "parts" or name == "config.yaml" or not entry.exists()
+    assert not entry.exists() or entry.is_dir() == (name == "parts")
+
+
+def test_claims_that_another_command_removes_meanwhile_are_no_fault(folder: RunFolder) -> None:
+    claims = folder.path / begin_claims(folder.path)
+    is_dir = Path.is_dir
+
+    def removed(path: Path) -> bool:
+        if path == claims:
+            claims.rmdir()
+        return is_dir(path)
+
+    with mock.patch.object(Path, "is_dir", removed):
+        assert folder.fetch() == folder.path
+    assert not claims.exists()
 
 
 def test_empty_folder_and_missing_parents_are_made_a_run(tmp_path: Path) -> None:

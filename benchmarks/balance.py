@@ -10,13 +10,15 @@ computed its last one, and the slowest rank's sum of measured times is the study
 beforehand" is as at addresses: by the estimate alone. "Largest" is what no way of sharing can
 exceed, since a concept is never cut. Concepts' sizes: those of a file in LAMA's form, its subjects
 masked, or long-tailed ones; a cell leaves out concepts of more than a 64th of all prompts.
-The smaller the encoder, the more of a pack's time is its start, whatever its size.
+The process has one thread, as a rank of one core has; with more, or a smaller encoder, more of a
+pack's time is its start, whatever its size.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -29,13 +31,15 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 from setting import SHAPES, SPECIAL, arguments, keep, random_encoder
-from study import write_encoder
+from study import THREADS, write_encoder
 
+from kn_lightning.callbacks.edit import EditCallback
 from kn_lightning.census import RECORD
-from kn_lightning.data.dealing import dealt_packs, dearest_first
+from kn_lightning.data.dealing import PackCost, dealt_packs, dearest_first
 from kn_lightning.data.jsonl import read_jsonl
 from kn_lightning.data.sources import LamaPrompts
 from kn_lightning.data.study import Pack, make_study
+from kn_lightning.edit_plan import borrowed_tokens
 from kn_lightning.schema import MASK
 
 PACK_TOKENS = 2048
@@ -86,8 +90,8 @@ def write_sized_prompts(path: Path, shape: str, sizes: Sizes) -> None:
 
 def measured_packs(
     shape: str, sizes: Sizes, pack_tokens: int, repeats: int
-) -> tuple[list[Pack], list[float]]:
-    """The packs of a study and what each took; the last one isn't run, and left out.
+) -> tuple[list[Pack], list[float], PackCost]:
+    """The packs of a study, what each took, and the estimate; the last one isn't run, and left out.
 
     A run with a pack to go is not closed, so that each pack's record stays.
     """
@@ -96,7 +100,8 @@ def measured_packs(
         write_encoder(folder / "encoder", shape)
         prompts = folder / "prompts.jsonl"
         write_sized_prompts(prompts, shape, sizes)
-        packs = make_study(random_encoder(shape), list(read_jsonl(prompts)), pack_tokens).packs
+        study = make_study(random_encoder(shape), list(read_jsonl(prompts)), pack_tokens)
+        packs = study.packs
         command = [
             sys.executable, str(Path(__file__).parent / "study.py"), "--data", "JsonlPrompts",
             "--model.encoder", str(folder / "encoder"), "--data.path", str(prompts),
@@ -104,11 +109,13 @@ def measured_packs(
             "--trainer.limit_predict_batches", str(len(packs) - 1), "--run_dir",
         ]  # fmt: skip
         runs = [folder / f"run{number}" for number in range(repeats)]
+        environment = {**os.environ, THREADS: "1"}
         for run in runs:
-            subprocess.run([*command, str(run)], capture_output=True, check=False)
+            subprocess.run([*command, str(run)], capture_output=True, env=environment, check=False)
         # The least of all: what else the machine does is no pack's cost.
         seconds = np.min([pack_seconds(run / "parts") for run in runs], axis=0)
-    return list(packs[:-1]), seconds.tolist()
+    cost = PackCost(borrowed_tokens(study.groups, EditCallback().settings))
+    return list(packs[:-1]), seconds.tolist(), cost
 
 
 def pack_seconds(parts: Path) -> list[float]:
@@ -120,27 +127,30 @@ def pack_seconds(parts: Path) -> list[float]:
     return [record["attribution"] + record["edits"] for record in records]
 
 
-def slowest_rank(packs: Sequence[Pack], ranks: int, cost: Callable[[Pack], float]) -> float:
-    """What the last rank to end takes, where a rank that is free takes the dearest pack left."""
+def slowest_rank(in_order: Sequence[Pack], ranks: int, took: Callable[[Pack], float]) -> float:
+    """What the last rank to end takes, where a rank that is free takes the next pack."""
     ends = [0.0] * ranks
-    for pack in dearest_first(packs):
-        heapreplace(ends, ends[0] + cost(pack))
+    for pack in in_order:
+        heapreplace(ends, ends[0] + took(pack))
     return max(ends)
 
 
-def rows(packs: list[Pack], seconds: list[float]) -> list[dict[str, Any]]:
+def rows(packs: list[Pack], seconds: list[float], cost: PackCost) -> list[dict[str, Any]]:
     """Efficiency by number of ranks."""
     total = sum(seconds)
     taken = {pack.number: own for pack, own in zip(packs, seconds, strict=True)}
     # A concept's share of its pack's time goes by the estimate.
     largest = max(
-        own * Pack(0, (one,)).cost / pack.cost
+        own * cost(Pack(0, (one,))) / cost(pack)
         for pack, own in zip(packs, seconds, strict=True)
         for one in pack.groups
     )
 
     def slowest_dealt(ranks: int) -> float:
-        return max(sum(taken[pack.number] for pack in own) for own in dealt_packs(packs, ranks))
+        dealt = dealt_packs(packs, ranks, cost)
+        return max(sum(taken[pack.number] for pack in own) for own in dealt)
+
+    order = dearest_first(packs, cost)
 
     return [
         {
@@ -148,7 +158,7 @@ def rows(packs: list[Pack], seconds: list[float]) -> list[dict[str, Any]]:
             "prompts": sum(len(one.prompts) for pack in packs for one in pack.groups),
             "packs": len(packs),
             "seconds": total,
-            "efficiency": total / ranks / slowest_rank(packs, ranks, lambda p: taken[p.number]),
+            "efficiency": total / ranks / slowest_rank(order, ranks, lambda p: taken[p.number]),
             "dealt beforehand": total / ranks / slowest_dealt(ranks),
             "largest": min(1.0, total / ranks / largest),
         }
@@ -156,16 +166,19 @@ def rows(packs: list[Pack], seconds: list[float]) -> list[dict[str, Any]]:
     ]
 
 
-def cost_fit(packs: list[Pack], seconds: list[float]) -> dict[str, float]:
-    """Seconds as a sum over the pack, its groups and its tokens, by non-negative least squares."""
-    parts = np.array([[1.0, len(pack.groups), pack.tokens] for pack in packs])
-    (start, group, token), _ = nnls(parts, np.array(seconds))
-    missed = np.std(np.array(seconds) / (parts @ [start, group, token]))
+def cost_fit(packs: list[Pack], seconds: list[float], cost: PackCost) -> dict[str, float]:
+    """Seconds as a sum over the pack, its groups, its tokens and those of its foreign edits."""
+    parts = np.array(
+        [[1.0, len(pack.groups), pack.tokens, cost.borrowed_tokens(pack)] for pack in packs]
+    )
+    found, _ = nnls(parts, np.array(seconds))
+    start, group, token, borrowed = found
     return {
         "milliseconds_a_token": 1e3 * token,
         "pack_in_tokens": start / token,
         "group_in_tokens": group / token,
-        "missed": float(missed),
+        "borrowed_token_in_tokens": borrowed / token,
+        "missed": float(np.std(np.array(seconds) / (parts @ found))),
     }
 
 

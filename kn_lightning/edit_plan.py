@@ -128,15 +128,7 @@ class EditPlan:
             settings.unrelated_prompts,
             study.several,
         )
-        # Each concept lends its neurons to the next one in a random ring. So the rows of "foreign"
-        # neurons can be measured where the lender's neurons are known, wherever the borrower's are.
-        ring = seeded_generator(settings.seed, "foreign").permutation(len(study.groups)).tolist()
-        self._borrower = {
-            study.groups[lender].concept: study.groups[borrower]
-            for lender, borrower in zip(ring, ring[1:] + ring[:1], strict=True)
-            # "Kitten" and "kitten" are no strangers to each other.
-            if study.groups[lender].concept.casefold() != study.groups[borrower].concept.casefold()
-        }
+        self._borrower = borrowers(study.groups, settings)
 
     def rows(
         self, group: EncodedGroup, neurons: list[Neuron], activations: Tensor
@@ -148,7 +140,7 @@ class EditPlan:
             neurons: its knowledge neurons.
             activations: ``[B, L, I]`` of its prompts, untouched.
         """
-        own, held = self._measured(group), self.held_out(group)
+        own, held = measured_prompts(group, self.settings), self.held_out(group)
         sets: list[tuple[str, str, Sequence[EncodedPrompt], list[Neuron]]] = [
             ("knowledge", "related", own, neurons),
             ("knowledge", "unrelated", self.unrelated(group), neurons),
@@ -165,8 +157,8 @@ class EditPlan:
             for source, kind, prompts, edited in sets:
                 for prompt in prompts:
                     yield EditRow(group.concept, prompt, kind, factor, source, edited)
-            if "foreign" in self.settings.controls and borrower is not None:
-                for prompt in self._measured(borrower):
+            if borrower is not None:
+                for prompt in measured_prompts(borrower, self.settings):
                     yield EditRow(borrower.concept, prompt, "related", factor, "foreign", neurons)
 
     def top_rows(self, group: EncodedGroup, scores: Tensor) -> Iterator[EditRow]:
@@ -191,7 +183,7 @@ class EditPlan:
         for name, order in orders.items():
             for k in sizes:
                 edited, source = order[:k], name.format(k=k)
-                for prompt in self._measured(group):
+                for prompt in measured_prompts(group, self.settings):
                     yield EditRow(group.concept, prompt, "related", 0.0, source, edited)
 
     def random_controls(
@@ -202,9 +194,7 @@ class EditPlan:
 
     def held_out(self, group: EncodedGroup) -> Tensor:
         """Which of a concept's prompts refinement left out."""
-        return held_out(
-            group.concept, len(group.prompts), self.settings.holdout, self.settings.seed
-        )
+        return _held_out(group, self.settings)
 
     def unrelated(self, group: EncodedGroup) -> Sequence[EncodedPrompt]:
         """Prompts of the unrelated concept."""
@@ -215,12 +205,42 @@ class EditPlan:
         generator = seeded_generator(self.settings.seed, group.concept)
         return self._prompts.others(group, self.settings.others, generator)
 
-    def _measured(self, group: EncodedGroup) -> Sequence[EncodedPrompt]:
-        """A concept's own prompts on which edits are measured."""
-        held = self.held_out(group).tolist()
-        chosen = [prompt for prompt, out in zip(group.prompts, held, strict=True) if out]
-        # Nothing is held out where nothing is asked for, or where there is only one prompt.
-        return (chosen or group.prompts)[: self.settings.max_prompts]
+
+def borrowers(groups: Sequence[EncodedGroup], settings: EditSettings) -> dict[str, EncodedGroup]:
+    """On whose prompts each concept's neurons are measured as ``foreign`` ones.
+
+    Each lends its neurons to the next one in a random ring. So the rows of foreign neurons can be
+    measured where the lender's neurons are known, wherever the borrower's are.
+    """
+    if "foreign" not in settings.controls:
+        return {}
+    ring = seeded_generator(settings.seed, "foreign").permutation(len(groups)).tolist()
+    return {
+        groups[lender].concept: groups[borrower]
+        for lender, borrower in zip(ring, ring[1:] + ring[:1], strict=True)
+        # "Kitten" and "kitten" are no strangers to each other.
+        if groups[lender].concept.casefold() != groups[borrower].concept.casefold()
+    }
+
+
+def borrowed_tokens(groups: Sequence[EncodedGroup], settings: EditSettings) -> dict[str, int]:
+    """Tokens of those prompts, by the concept whose neurons are borrowed."""
+    return {
+        concept: sum(len(prompt.input_ids) for prompt in measured_prompts(borrower, settings))
+        for concept, borrower in borrowers(groups, settings).items()
+    }
+
+
+def measured_prompts(group: EncodedGroup, settings: EditSettings) -> Sequence[EncodedPrompt]:
+    """A concept's own prompts on which edits are measured."""
+    held = _held_out(group, settings).tolist()
+    chosen = [prompt for prompt, out in zip(group.prompts, held, strict=True) if out]
+    # Nothing is held out where nothing is asked for, or where there is only one prompt.
+    return (chosen or group.prompts)[: settings.max_prompts]
+
+
+def _held_out(group: EncodedGroup, settings: EditSettings) -> Tensor:
+    return held_out(group.concept, len(group.prompts), settings.holdout, settings.seed)
 
 
 def random_controls(

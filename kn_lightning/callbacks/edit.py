@@ -16,7 +16,8 @@ from kn_lightning.attribution import PROMPTS_SHARE, length_chunks
 from kn_lightning.core.edits import RowEdits, edit_name, row_edits
 from kn_lightning.core.probabilities import AnswerStatistics
 from kn_lightning.core.weights import LAMBDA_1, LAMBDA_2
-from kn_lightning.edit_plan import EditPlan, EditRow, EditSettings
+from kn_lightning.data.dealing import PackCost
+from kn_lightning.edit_plan import EditPlan, EditRow, EditSettings, borrowed_tokens
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.forwards import fastest_forward
 from kn_lightning.module import MaskedLanguageModel
@@ -95,11 +96,13 @@ class EditCallback(Callback):
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Checks the settings against the encoder, before anything is written."""
+        """Checks the settings against the encoder, and says what edits add to packs' cost."""
         if stage == "predict":
             assert isinstance(pl_module, MaskedLanguageModel)
             n_neurons = pl_module.encoder.structure.n_neurons
             on_all_ranks(lambda: self.settings.check(n_neurons))
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            data.cost = PackCost(borrowed_tokens(data.study.groups, self.settings))
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Plans the edits: finds the unrelated prompts, and who lends neurons to whom."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import reduce
+from functools import cache, reduce
 from typing import Generic
 
 import torch
@@ -108,11 +108,12 @@ class _Path(Generic[Base]):
         return sum(self._known.values(), self._passing)
 
 
-def path_rules(rule: str, nodes: int | None, tolerance: float) -> list[Quadrature]:
+@cache  # every base pass asks, and finding the nodes of 64 takes as long as a small one
+def path_rules(rule: str, nodes: int | None, tolerance: float) -> tuple[Quadrature, ...]:
     """The rules to be tried in turn: one, or those of ``adaptive``."""
     if rule == ADAPTIVE:
-        return adaptive_rules(tolerance)
-    return [quadrature(rule, DEFAULT_NODES if nodes is None else nodes)]
+        return tuple(adaptive_rules(tolerance))
+    return (quadrature(rule, DEFAULT_NODES if nodes is None else nodes),)
 
 
 def layer_attribution(

@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 
 from kn_lightning.data.study import Pack
 
+START_TOKENS, GROUP_TOKENS, BORROWED_SHARE = 300, 40, 0.12
+"""What a pack takes besides its own prompts, in tokens of these: its many small products, its
+concepts' edits on unrelated and other prompts, and of each token on which its neurons are foreign
+ones. Measured by ``benchmarks/balance.py``."""
 
-def dealt_packs(packs: Sequence[Pack], ranks: int) -> list[list[Pack]]:
+
+class PackCost:
+    """An estimate of what packs take to compute, in tokens of their own prompts.
+
+    Args:
+        borrowed: tokens of other concepts' prompts on which a concept's neurons are measured as
+            foreign ones, by that concept.
+    """
+
+    def __init__(self, borrowed: Mapping[str, int] | None = None) -> None:
+        self.borrowed = borrowed or {}
+
+    def __call__(self, pack: Pack) -> float:
+        """Of one pack."""
+        groups = GROUP_TOKENS * len(pack.groups)
+        return START_TOKENS + pack.tokens + groups + BORROWED_SHARE * self.borrowed_tokens(pack)
+
+    def borrowed_tokens(self, pack: Pack) -> int:
+        """Of its concepts together."""
+        return sum(self.borrowed.get(group.concept, 0) for group in pack.groups)
+
+
+def dealt_packs(packs: Sequence[Pack], ranks: int, cost: PackCost) -> list[list[Pack]]:
     """The packs of each rank: the dearest are dealt first, each to the rank with least so far."""
     loads = [(0.0, rank) for rank in range(ranks)]
     dealt: list[list[Pack]] = [[] for _ in loads]
-    for pack in dearest_first(packs):
+    for pack in dearest_first(packs, cost):
         load, rank = heappop(loads)
         dealt[rank].append(pack)
-        heappush(loads, (load + pack.cost, rank))
+        heappush(loads, (load + cost(pack), rank))
     return [sorted(packs, key=lambda pack: pack.number) for packs in dealt]
 
 
-def dearest_first(packs: Sequence[Pack]) -> list[Pack]:
+def dearest_first(packs: Sequence[Pack], cost: PackCost) -> list[Pack]:
     """By their estimated cost; those of the same cost in their order."""
-    return sorted(packs, key=lambda pack: -pack.cost)
+    return sorted(packs, key=cost, reverse=True)
 
 
 class PackLoader:

@@ -14,7 +14,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from kn_lightning.data import part_of_speech
-from kn_lightning.data.dealing import PackLoader, dealt_packs, dearest_first
+from kn_lightning.data.dealing import PackCost, PackLoader, dealt_packs, dearest_first
 from kn_lightning.data.masking import ConceptMasking, MaskedPrompts
 from kn_lightning.data.study import Study, make_study, merged_groups
 from kn_lightning.errors import InputError, nearest
@@ -107,6 +107,8 @@ class PromptGroups(MaskedSentences):
         self.take: Callable[[int], bool] | None = None
         """Whether this rank gets the pack of that number, of those that any rank may compute; None:
         packs are dealt beforehand."""
+        self.cost = PackCost()
+        """By which packs are shared out; what is measured on them is a callback's affair."""
         self._training: list[EncodedPrompt] = []
         self._validation: list[EncodedPrompt] = []
 
@@ -213,8 +215,9 @@ class PromptGroups(MaskedSentences):
         assert trainer is not None
         left = [pack for pack in self.study.packs if pack.number not in self.finished]
         if self.take is not None:
-            return PackLoader(dearest_first(left), self.stopped, self.take)
-        return PackLoader(dealt_packs(left, trainer.world_size)[trainer.global_rank], self.stopped)
+            return PackLoader(dearest_first(left, self.cost), self.stopped, self.take)
+        dealt = dealt_packs(left, trainer.world_size, self.cost)
+        return PackLoader(dealt[trainer.global_rank], self.stopped)
 
 
 def _most_frequent_reason(excluded: list[Skipped]) -> str:

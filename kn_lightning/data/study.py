@@ -13,9 +13,6 @@ from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
 from kn_lightning.schema import EncodedGroup, Prompt, PromptGroup, Skipped
 
-GROUP_TOKENS = 40
-"""A concept's edits on unrelated and other prompts take as long as so many tokens of its own."""
-
 
 class Pack:
     """Groups that are computed together; ``number`` counts the packs of the study from 0.
@@ -31,11 +28,6 @@ class Pack:
     def tokens(self) -> int:
         """Of all its prompts."""
         return sum(len(prompt.input_ids) for group in self.groups for prompt in group.prompts)
-
-    @property
-    def cost(self) -> float:
-        """What it takes to compute, in tokens' worth."""
-        return self.tokens + GROUP_TOKENS * len(self.groups)
 
 
 @dataclass(frozen=True)

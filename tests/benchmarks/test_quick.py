@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from kn_lightning.data.dealing import PackCost
 from kn_lightning.data.study import Pack, planned_packs
 from kn_lightning.schema import EncodedGroup, EncodedPrompt
 
@@ -262,8 +263,9 @@ def test_packs_that_ranks_take_are_shared_better_than_dealt_ones(
     ]
     packs = list(planned_packs(groups, 2048))
     # Costs as estimated, but for a tenth that the estimate doesn't know of.
-    seconds = [pack.cost * (1.1 if pack.number % 2 else 0.9) for pack in packs]
-    for row in rows(packs, seconds):
+    cost = PackCost()
+    seconds = [cost(pack) * (1.1 if pack.number % 2 else 0.9) for pack in packs]
+    for row in rows(packs, seconds, cost):
         assert row["efficiency"] <= row["largest"] + 1e-9
         assert row["efficiency"] >= row["dealt beforehand"]
         if row["ranks"] == 8:  # at 64 the largest concept is the bound
@@ -276,14 +278,19 @@ def test_the_cost_of_packs_is_found_again(monkeypatch: pytest.MonkeyPatch) -> No
 
     prompt = EncodedPrompt("", "", "", None, (0,) * 10, (0,), (0,))
     packs = [
-        Pack(number, (EncodedGroup("", None, (prompt,) * n),) * k)
+        Pack(number, (EncodedGroup(str(number % 3), None, (prompt,) * n),) * k)
         for number, (n, k) in enumerate([(4, 1), (4, 8), (30, 1), (9, 3), (20, 6)])
     ]
-    seconds = [0.030 + 0.040 * len(pack.groups) + 0.001 * pack.tokens for pack in packs]
-    fit = cost_fit(packs, seconds)
+    cost = PackCost({str(n): 1000 * n for n in range(5)})
+    seconds = [
+        0.030 + 0.040 * len(pack.groups) + 0.001 * pack.tokens + 0.0002 * cost.borrowed_tokens(pack)
+        for pack in packs
+    ]
+    fit = cost_fit(packs, seconds, cost)
     assert fit["milliseconds_a_token"] == pytest.approx(1.0)
     assert fit["pack_in_tokens"] == pytest.approx(30.0)
     assert fit["group_in_tokens"] == pytest.approx(40.0)
+    assert fit["borrowed_token_in_tokens"] == pytest.approx(0.2)
     assert fit["missed"] == pytest.approx(0.0, abs=1e-9)
 
 

@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 
-from kn_lightning.data.dealing import dealt_packs, dearest_first
+from kn_lightning.data.dealing import PackCost, dealt_packs, dearest_first
 from kn_lightning.data.study import make_study, merged_groups, planned_packs
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
@@ -82,13 +82,23 @@ def test_packs_of_a_large_study_grow_smaller_towards_its_end() -> None:
 
 def test_dear_packs_are_dealt_first_and_each_to_the_rank_with_least() -> None:
     packs = planned_packs([sized(str(n), n) for n in (10, 500, 20, 300, 200, 30)], 1)
-    # Costs, with 40 for a concept's edits: 50, 540, 60, 340, 240, 70.
-    two = dealt_packs(packs, 2)
+    cost = PackCost()
+    # With 300 for a pack's start and 40 for a concept's edits: 350, 840, 360, 640, 540, 370.
+    two = dealt_packs(packs, 2, cost)
     assert [[pack.number for pack in own] for own in two] == [[0, 1, 5], [2, 3, 4]]
-    assert [sum(pack.cost for pack in own) for own in two] == [660, 640]
-    many = dealt_packs(packs, 8)
+    assert [sum(map(cost, own)) for own in two] == [1560, 1540]
+    many = dealt_packs(packs, 8, cost)
     assert sorted(len(own) for own in many) == [0, 0, 1, 1, 1, 1, 1, 1]
-    assert [pack.number for pack in dearest_first(packs)] == [1, 3, 4, 5, 2, 0]
+    assert [pack.number for pack in dearest_first(packs, cost)] == [1, 3, 4, 5, 2, 0]
+
+
+def test_a_pack_is_dearer_where_its_neurons_are_measured_on_many_foreign_prompts() -> None:
+    packs = planned_packs([sized(str(n), 10, 10) for n in range(4)], 40)
+    assert [[g.concept for g in pack.groups] for pack in packs] == [["0", "1"], ["2", "3"]]
+    cost = PackCost({"0": 50, "2": 1000, "3": 100})
+    assert [cost.borrowed_tokens(pack) for pack in packs] == [50, 1100]
+    assert list(map(cost, packs)) == pytest.approx([300 + 40 + 80 + 6, 300 + 40 + 80 + 132])
+    assert [pack.number for pack in dearest_first(packs, cost)] == [1, 0]
 
 
 def test_study_has_its_groups_in_order_its_packs_and_what_was_skipped(bert: Encoder) -> None:

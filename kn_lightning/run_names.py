@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from kn_lightning.claim import HOLDER, LOCK
 from kn_lightning.errors import InputError
 from kn_lightning.files import is_aside
 from kn_lightning.pack_claims import CLAIMS
@@ -17,8 +18,8 @@ RUN_ID = "wandb_run_id"
 """Names the W&B run to go on with."""
 _FOLDERS = re.compile(rf"parts|scores|figures|{CLAIMS}")
 _FILES = re.compile(
-    r"config\.yaml|environment\.json|summary\.json|report\.(html|md)|wandb_run_id|stop|\.lock(\.by)?"
-    r"|\w+\.parquet(\.tmp)?|\..+\.tmp"
+    rf"config\.yaml|environment\.json|summary\.json|report\.(html|md)|{RUN_ID}|stop"
+    rf"|{re.escape(LOCK)}|{re.escape(HOLDER)}|\w+\.parquet(\.tmp)?|\..+\.tmp"
 )
 
 

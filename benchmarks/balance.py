@@ -2,14 +2,17 @@
 
     python benchmarks/balance.py [--prompts LAMA.jsonl]
     python benchmarks/balance.py [--prompts LAMA.jsonl] --shape minilm --repeats 1 --no-giants
+    python benchmarks/balance.py [--prompts LAMA.jsonl] --shape minilm --no-giants --by_formula
 
 A study of the paper's 742 concepts, with 20,100 random prompts is computed by one process,
 and each of its packs timed. Packs depend on the study alone, so any number of ranks would compute
 the same ones: each rank takes the dearest pack that is left, by the estimate, as soon as it has
 computed its last one, and the slowest rank's sum of measured times is the study's. "Dealt
 beforehand" is as at addresses: by the estimate alone. "Largest" is what no way of sharing can
-exceed, since a concept is never cut. Concepts' sizes: those of a file in LAMA's form, its subjects
-masked, or long-tailed ones; a cell leaves out concepts of more than a 64th of all prompts.
+exceed, since a concept is never cut. "By formula" a pack costs what was fitted to all measured
+ones, a sum over its start, its groups and its tokens: nothing in it is of what else the machine did
+at that moment, which no rank could know. Concepts' sizes: those of a file in LAMA's form, its
+subjects masked, or long-tailed ones; a cell leaves out concepts of more than a 64th of all prompts.
 The process has one thread, as a rank of one core has; with more, or a smaller encoder, more of a
 pack's time is its start, whatever its size.
 """
@@ -23,14 +26,14 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heapreplace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
-from setting import SHAPES, SPECIAL, arguments, keep, random_encoder
+from setting import RESULTS, SHAPES, SPECIAL, arguments, keep, random_encoder
 from study import THREADS, write_encoder
 
 from kn_lightning.callbacks.edit import EditCallback
@@ -45,6 +48,7 @@ from kn_lightning.schema import MASK
 PACK_TOKENS = 2048
 CONCEPTS, PROMPTS = 742, 20_100
 RANKS = (2, 8, 64, 512)
+PROMPTS_FILE = "prompts.jsonl"
 
 Sizes = list[list[int]]
 """Of each concept, the words of its prompts."""
@@ -98,13 +102,10 @@ def measured_packs(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_encoder(folder / "encoder", shape)
-        prompts = folder / "prompts.jsonl"
-        write_sized_prompts(prompts, shape, sizes)
-        study = make_study(random_encoder(shape), list(read_jsonl(prompts)), pack_tokens)
-        packs = study.packs
+        packs, cost = planned(folder / PROMPTS_FILE, shape, sizes, pack_tokens)
         command = [
             sys.executable, str(Path(__file__).parent / "study.py"), "--data", "JsonlPrompts",
-            "--model.encoder", str(folder / "encoder"), "--data.path", str(prompts),
+            "--model.encoder", str(folder / "encoder"), "--data.path", str(folder / PROMPTS_FILE),
             "--data.pack_tokens", str(pack_tokens),
             "--trainer.limit_predict_batches", str(len(packs) - 1), "--run_dir",
         ]  # fmt: skip
@@ -114,8 +115,30 @@ def measured_packs(
             subprocess.run([*command, str(run)], capture_output=True, env=environment, check=False)
         # The least of all: what else the machine does is no pack's cost.
         seconds = np.min([pack_seconds(run / "parts") for run in runs], axis=0)
-    cost = PackCost(borrowed_tokens(study.groups, EditCallback().settings))
-    return list(packs[:-1]), seconds.tolist(), cost
+    return packs[:-1], seconds.tolist(), cost
+
+
+def planned(path: Path, shape: str, sizes: Sizes, pack_tokens: int) -> tuple[list[Pack], PackCost]:
+    """Packs of a study of prompts of these sizes, which go to a file, and their estimate."""
+    write_sized_prompts(path, shape, sizes)
+    study = make_study(random_encoder(shape), list(read_jsonl(path)), pack_tokens)
+    return list(study.packs), PackCost(borrowed_tokens(study.groups, EditCallback().settings))
+
+
+def formula_packs(
+    shape: str, sizes: Sizes, pack_tokens: int, fit: Mapping[str, float]
+) -> tuple[list[Pack], list[float], PackCost]:
+    """As :func:`measured_packs`, where packs cost what was fitted to measured ones."""
+    with tempfile.TemporaryDirectory() as name:
+        packs, cost = planned(Path(name) / PROMPTS_FILE, shape, sizes, pack_tokens)
+    tokens = [
+        fit["pack_in_tokens"]
+        + fit["group_in_tokens"] * len(pack.groups)
+        + pack.tokens
+        + fit["borrowed_token_in_tokens"] * cost.borrowed_tokens(pack)
+        for pack in packs[:-1]
+    ]
+    return packs[:-1], [1e-3 * fit["milliseconds_a_token"] * own for own in tokens], cost
 
 
 def pack_seconds(parts: Path) -> list[float]:
@@ -189,6 +212,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=["minilm", "embedded", "tiny"], default="embedded")
     parser.add_argument("--giants", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--repeats", type=int, default=2, help="of the study that is measured")
+    parser.add_argument("--by_formula", action="store_true", help="of measured cells; runs nothing")
     options = parser.parse_args()
     n_prompts, pack_tokens = PROMPTS, PACK_TOKENS
     if options.quick:
@@ -202,9 +226,13 @@ def main() -> None:
     if options.giants:
         kinds[f"{name}, {options.shape}"] = sizes
     for cell, some in kinds.items():
-        some = scaled(some, n_prompts)
-        found = measured_packs(options.shape, some, pack_tokens, options.repeats)
-        keep("balance", cell, rows(*found), options.quick, **cost_fit(*found))
+        study = (options.shape, scaled(some, n_prompts), pack_tokens)
+        if options.by_formula:
+            fit = json.loads((RESULTS / "balance.json").read_text(encoding="utf-8"))[cell]
+            keep("balance", f"{cell}, by formula", rows(*formula_packs(*study, fit)), options.quick)
+        else:
+            found = measured_packs(*study, options.repeats)
+            keep("balance", cell, rows(*found), options.quick, **cost_fit(*found))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kn_lightning.errors import InputError
+from kn_lightning.files import named_errors
 from kn_lightning.fingerprint import differing
 
 LOCK = ".lock"
@@ -129,7 +130,8 @@ class RunLock:
             )
             return
         self._lock = lock
-        self._holder.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+        with named_errors(self._holder):
+            self._holder.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
 
     def release(self) -> None:
         """Give it back, where this process has it, and leave no trace."""

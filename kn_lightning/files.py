@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from kn_lightning.data.addresses import public_text
 from kn_lightning.errors import InputError
 
+_LEFT = re.compile(r"\..+\.\d+\.tmp", re.ASCII)
 _ASIDE = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
@@ -130,6 +131,13 @@ def remove_folder(folder: Path, beside: Path) -> None:
     with suppress(FileNotFoundError):
         folder.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_left(folder: Path) -> None:
+    """Remove what :func:`write_whole` leaves in a folder where its process is killed."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _LEFT.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def is_aside(path: Path) -> bool:

@@ -16,6 +16,7 @@ import yaml
 
 from kn_lightning.census import (
     DIGESTS,
+    SCORES,
     check_all,
     check_names,
     check_parts,
@@ -29,11 +30,11 @@ from kn_lightning.census import (
 )
 from kn_lightning.claim import HOLDER, LOCK, RunLock, check_free, check_same, identity_of
 from kn_lightning.errors import InputError
-from kn_lightning.files import is_aside, move_whole, remove_folder, write_whole
+from kn_lightning.files import is_aside, move_whole, remove_folder, remove_left, write_whole
 from kn_lightning.fingerprint import identity_sha256
 from kn_lightning.pack_claims import end_claims
 from kn_lightning.parts import finished, joined_records, joined_rows, write_part, write_rows
-from kn_lightning.run_names import CONFIG, ENVIRONMENT, SKIPPED, check_kinds, is_written
+from kn_lightning.run_names import CONFIG, ENVIRONMENT, SKIPPED, check_kinds, name_others, others_of
 from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES
 
 
@@ -112,6 +113,8 @@ class RunFolder:
         if not self._admits(identity):
             # First: a folder with an environment holds a run, and knows which.
             self.write_environment({**environment, "identity": identity})
+        else:
+            name_others(self._names(), self.name)
         self.stop_file.unlink(missing_ok=True)
         end_claims(self.path)  # of a run that was cut off
         for left in filter(is_aside, self.path.iterdir()):
@@ -121,6 +124,8 @@ class RunFolder:
                 check_names(self.parts)
                 shutil.rmtree(self.parts, ignore_errors=True)
             return
+        remove_left(self.path)
+        remove_left(self.path / SCORES)
         self.parts.mkdir(exist_ok=True)
         for left in filter(is_temporary, self.parts.iterdir()):  # of ranks that were killed
             remove_folder(left, self.path)
@@ -152,14 +157,13 @@ class RunFolder:
 
     def _remove_run(self) -> None:
         """Empty the folder, or raise InputError where it holds what no run has written."""
-        names = sorted(self._names())
-        if others := [name for name in names if not is_written(name)]:
+        if others := others_of(self._names()):
             raise InputError(
                 f"run_dir {self.name}: {', '.join(others)} is not of a run; move it elsewhere"
                 " before --overwrite true"
             )
         # Its environment last: until then it is known to be a run.
-        for name in sorted(names, key=lambda name: name == ENVIRONMENT):
+        for name in sorted(self._names(), key=lambda name: name == ENVIRONMENT):
             self._remove(name)
 
     def _names(self) -> set[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 from kn_lightning.claim import HOLDER, LOCK
@@ -26,6 +28,26 @@ _FILES = re.compile(
 def is_written(name: str) -> bool:
     """Whether a run writes a file or folder of that name."""
     return bool(_FOLDERS.fullmatch(name) or _FILES.fullmatch(name))
+
+
+def others_of(names: Iterable[str]) -> list[str]:
+    """Those that no run has written."""
+    return sorted(name for name in names if not is_written(name))
+
+
+def name_others(names: Iterable[str], run: str) -> None:
+    """Warn of what lies in a run folder, and isn't of a run.
+
+    Args:
+        names: of all that lies there.
+        run: what a user calls the folder.
+    """
+    if others := others_of(names):
+        warnings.warn(
+            f"run_dir {run}: {', '.join(others)} is not of a run; it is left as it is, and never"
+            " read",
+            stacklevel=2,
+        )
 
 
 def check_kinds(run: Path, name: str) -> None:

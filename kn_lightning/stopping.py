@@ -108,10 +108,13 @@ class StopSignals:
         self.results = results
         self._before: dict[signal.Signals, Any] = {}
         self._interrupts = 0
+        self._own: signal.Signals | None = None
 
     @property
     def asked(self) -> signal.Signals | None:
         """The signal that some rank has got."""
+        if self._own is not None:
+            return self._own
         try:
             return signal.Signals(int(self.file.read_text()))
         except FileNotFoundError:
@@ -141,4 +144,7 @@ class StopSignals:
                     f" on behind the packs in {self.results}",
                 )
             sys.stderr.write("stopping behind the pack in hand (Ctrl+C again: at once)\n")
-        self.file.write_text(str(number))
+        try:
+            self.file.write_text(str(number))
+        except OSError:  # a full disk: the others don't know, but this rank ends behind its pack
+            self._own = signal.Signals(number)

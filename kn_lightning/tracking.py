@@ -20,7 +20,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from kn_lightning.data.addresses import public_text
 from kn_lightning.environment import shareable
 from kn_lightning.results import Results, read_formation, read_results
-from kn_lightning.run_names import RUN_ID
+from kn_lightning.run_names import RUN_ID, is_written
 from kn_lightning.wandb_run import leave_wandb
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _media(results: Results) -> dict[str, Any]:
 
 
 def _artifact(name: str, kind: str, table: wandb.Table, folder: Path | None) -> wandb.Artifact:
-    """The table and the run folder, its settings as they may be shown."""
+    """The table and what a run writes in its folder, its settings as they may be shown."""
     import wandb
 
     artifact = wandb.Artifact(name, type="run")
@@ -170,7 +170,8 @@ def _artifact(name: str, kind: str, table: wandb.Table, folder: Path | None) -> 
     if folder is not None:
         for path in sorted(folder.rglob("*")):
             inside = path.relative_to(folder)
-            if path.is_file() and inside.parts[0] not in _NOT_SHARED:
+            own = is_written(inside.parts[0]) and not path.name.startswith(".")
+            if path.is_file() and own and inside.parts[0] not in _NOT_SHARED:
                 artifact.add_file(str(path), inside.as_posix())
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         with artifact.new_file("config.yaml", encoding="utf-8") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -68,6 +69,34 @@ def test_opening_the_same_study_again_changes_nothing(folder: RunFolder) -> None
     before = contents(folder.path)
     RunFolder(folder.path).open({"a": 1}, {"device": "cuda"}, NO_ROWS, dict(IDENTITY))
     assert contents(folder.path) == before
+
+
+def test_what_is_not_of_the_run_is_named_and_left(folder: RunFolder) -> None:
+    (folder.path / "notes.txt").write_text("mine")
+    (folder.path / "photos").mkdir()
+    with pytest.warns(UserWarning, match="notes.txt, photos is not of a run; it is left"):
+        RunFolder(folder.path).open({"a": 1}, {}, NO_ROWS, dict(IDENTITY))
+    assert (folder.path / "notes.txt").read_text() == "mine"
+
+
+def test_files_that_a_killed_process_was_writing_are_removed(folder: RunFolder) -> None:
+    before = contents(folder.path)
+    (folder.path / "scores").mkdir()
+    for left in (".environment.json.99.tmp", "scores/.000001.safetensors.99.tmp"):
+        (folder.path / left).write_text("half")
+    RunFolder(folder.path).open({"a": 1}, {}, NO_ROWS, dict(IDENTITY))
+    assert contents(folder.path) == {**before, "scores": None}
+
+
+def test_a_disk_that_is_full_at_the_first_file_of_a_run_is_said_with_its_name(
+    tmp_path: Path,
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        mock.patch.object(Path, "write_text", side_effect=full),
+        pytest.raises(OSError, match=r"run/\.lock\.by"),
+    ):
+        RunFolder(tmp_path / "run").open({}, {}, NO_ROWS, IDENTITY)
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,13 @@ def test_signal_in_the_last_pack_leaves_nothing_to_go_on_with(
     assert not (run / "stop").exists()
 
 
+def test_signal_on_a_full_disk_ends_this_rank_behind_its_pack(tmp_path: Path) -> None:
+    signals = StopSignals(tmp_path / "gone" / "stop", "run")  # can't be written either
+    assert signals.asked is None
+    signals._note(signal.SIGTERM, None)
+    assert signals.asked == signal.SIGTERM
+
+
 def test_second_interrupt_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGINT)  # a job in the background ignores it
     signals = StopSignals(tmp_path / "stop", "run")

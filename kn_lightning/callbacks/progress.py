@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -40,9 +41,7 @@ class ProgressCallback(Callback):
         self._total = sum(self._left.values())
         self._start = self._last = time.monotonic()
         if data.finished:
-            self.console.print(
-                f"going on: {len(data.finished)} of {len(data.study.packs)} packs are done"
-            )
+            self._say(f"going on: {len(data.finished)} of {len(data.study.packs)} packs are done")
         if self.console.is_terminal:
             self._bar = Progress(
                 TextColumn("prompts"),
@@ -72,9 +71,7 @@ class ProgressCallback(Callback):
         elif now - self._last >= self.interval or done == self._total:
             self._last = now
             left = (self._total - done) / rate
-            self.console.print(
-                f"{done} of {self._total} prompts, {rate:.1f} prompts/s, {left:.0f} s left"
-            )
+            self._say(f"{done} of {self._total} prompts, {rate:.1f} prompts/s, {left:.0f} s left")
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ends the bar; packs that other ranks are still at are said."""
@@ -83,13 +80,17 @@ class ProgressCallback(Callback):
         if trainer.is_global_zero and trainer.world_size > 1 and not data.stopped():
             left = len(self._left.keys() - data.on_disk())
             if left:
-                self.console.print(f"rank 0 is done; the others are at the last {left} packs")
+                self._say(f"rank 0 is done; the others are at the last {left} packs")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Gives the terminal back."""
         self._stop()
+
+    def _say(self, line: str) -> None:
+        with suppress(OSError):  # a full disk under a log, or nobody reads it: no reason to end
+            self.console.print(line)
 
     def _stop(self) -> None:
         if self._bar is not None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from os.path import expanduser
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from huggingface_hub.utils import logging as hub_logging
@@ -183,7 +184,7 @@ def _load_model(name: str, folder: str, revision: str) -> PreTrainedModel:
         raise InputError(f"model.encoder {name}: no such folder; give a folder or a Hub id")
     model: PreTrainedModel
     try:
-        with quiet():
+        with quiet(), _nothing_unpickled():
             model, info = AutoModelForMaskedLM.from_pretrained(
                 folder,
                 revision=revision,
@@ -227,6 +228,25 @@ def quiet() -> Iterator[None]:
     finally:
         transformers_logging.set_verbosity(before)
         hub_logging.set_verbosity(hub)
+
+
+@contextmanager
+def _nothing_unpickled() -> Iterator[None]:
+    """Pickled weights are an error here, whatever names them.
+
+    ``use_safetensors=True`` doesn't keep transformers from a ``.bin`` that config.json or the list
+    of weights in parts names.
+    """
+
+    def refuse(file: object, *_: object, **__: object) -> NoReturn:
+        raise ValueError(f"{Path(str(file)).name} is pickled, no model.safetensors")
+
+    before = torch.load
+    torch.load = refuse  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.load = before
 
 
 def _advice(name: str, folder: str, error: str) -> str:

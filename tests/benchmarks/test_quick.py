@@ -294,6 +294,24 @@ def test_the_cost_of_packs_is_found_again(monkeypatch: pytest.MonkeyPatch) -> No
     assert fit["missed"] == pytest.approx(0.0, abs=1e-9)
 
 
+def test_packs_cost_by_formula_what_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from balance import cost_fit, formula_packs, long_tailed_sizes
+
+    random.seed(0)
+    fit = {
+        "milliseconds_a_token": 2.0,
+        "pack_in_tokens": 30.0,
+        "group_in_tokens": 4.0,
+        "borrowed_token_in_tokens": 0.5,
+    }
+    packs, seconds, cost = formula_packs("tiny", long_tailed_sizes()[:60], 512, fit)
+    assert len(packs) == len(seconds) > 4
+    assert any(cost.borrowed_tokens(pack) for pack in packs)
+    again = cost_fit(packs, seconds, cost)
+    assert {name: again[name] for name in fit} == pytest.approx(fit)
+
+
 @pytest.mark.slow
 def test_rank_scaling_on_two_ranks(quick: Any) -> None:
     rows = rows_of(quick("rank_scaling", "--devices", "2"))

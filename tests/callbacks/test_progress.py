@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import sys
@@ -77,6 +78,25 @@ def test_lines_say_prompts_a_second_and_time_left(clock: list[float], console: i
         "60 of 100 prompts, 5.0 prompts/s, 8 s left",
         "100 of 100 prompts, 5.0 prompts/s, 0 s left",
     ]
+
+
+class Full(io.StringIO):
+    """A log on a disk that is full."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_ends_no_study(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=Full(), width=120))
+    callback, on = ProgressCallback(interval=0), trainer(finished=(3,))
+    callback.on_predict_start(on, cast("Any", None))
+    for one in PACKS[:3]:
+        clock[0] += 1
+        finish(callback, on, one)
+    callback.on_predict_end(on, cast("Any", None))
 
 
 class Terminal(io.StringIO):

@@ -78,7 +78,9 @@ def tracked(
         mock.patch.object(socket, "gethostname", return_value=HOST),
     ):
         cut_off = command("analyze.py", *arguments, "--trainer.limit_predict_batches", 1, cwd=cwd)
-        done = command("analyze.py", *arguments, cwd=cwd)
+        (run_dir / "key.txt").write_text("somebody's own, and no part of the artifact")
+        with pytest.warns(UserWarning, match="key.txt is not of a run"):
+            done = command("analyze.py", *arguments, cwd=cwd)
     assert done.code == 0, done.err
     files = sorted((cwd / "wandb").glob("offline-run-*/run-*.wandb"))
     return Tracked(cwd, run_dir, [list(records(file)) for file in files], cut_off)
@@ -176,6 +178,7 @@ def test_table_figures_histograms_and_summary_are_those_of_the_run_folder(
 def test_artifact_is_the_run_folder_with_settings_that_may_be_shown(tracked: Tracked) -> None:
     kept = tracked.artifact()
     own = {p.relative_to(tracked.run_dir).as_posix() for p in tracked.run_dir.rglob("*.*")}
+    own.remove("key.txt")
     assert kept.keys() - {"concepts.table.json"} == own
     for name in own - {"config.yaml"}:
         copy = tracked.cwd / kept[name].local_path

@@ -129,6 +129,26 @@ def test_pickled_weights_are_refused(folder: Path) -> None:
     assert "safetensors" in refusal(folder)
 
 
+@pytest.mark.parametrize("how", ["list of parts", "config"])
+def test_pickled_weights_are_refused_whatever_names_them(folder: Path, how: str) -> None:
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    if how == "config":
+        torch.save(weights, folder / "adapter_model.bin")
+        config = json.loads((folder / "config.json").read_text())
+        config["transformers_weights"] = "adapter_model.bin"
+        (folder / "config.json").write_text(json.dumps(config))
+    else:
+        torch.save(weights, folder / "pytorch_model.bin")
+        index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "pytorch_model.bin")}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    load = torch.load
+    said = refusal(folder)
+    assert "is pickled" in said
+    assert "convert them where you trust them" in said
+    assert torch.load is load
+
+
 def test_a_language_model_of_another_kind_is_refused(tmp_path: Path) -> None:
     config = transformers.GPT2Config(
         vocab_size=60, n_embd=HIDDEN, n_layer=1, n_head=2, n_positions=8

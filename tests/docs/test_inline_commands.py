@@ -38,6 +38,7 @@ OTHERS = {
     "check": "ruff's",
     "node-rank": "torchrun's",
     "ntasks-per-node": "srun's",
+    "kill-on-bad-exit": "srun's",
 }
 """Flags that no parser lists, and why."""
 PACKAGES = {

@@ -157,13 +157,14 @@ class RunFolder:
 
     def _remove_run(self) -> None:
         """Empty the folder, or raise InputError where it holds what no run has written."""
-        if others := others_of(self._names()):
+        names = self._names()  # once: what comes meanwhile is not removed
+        if others := others_of(names):
             raise InputError(
                 f"run_dir {self.name}: {', '.join(others)} is not of a run; move it elsewhere"
                 " before --overwrite true"
             )
         # Its environment last: until then it is known to be a run.
-        for name in sorted(self._names(), key=lambda name: name == ENVIRONMENT):
+        for name in sorted(names, key=lambda name: name == ENVIRONMENT):
             self._remove(name)
 
     def _names(self) -> set[str]:

@@ -12,6 +12,7 @@ from kn_lightning.claim import HOLDER, LOCK
 from kn_lightning.errors import InputError
 from kn_lightning.files import is_aside
 from kn_lightning.pack_claims import CLAIMS
+from kn_lightning.printable import printable
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -44,8 +45,8 @@ def name_others(names: Iterable[str], run: str) -> None:
     """
     if others := others_of(names):
         warnings.warn(
-            f"run_dir {run}: {', '.join(others)} is not of a run; it is left as it is, and never"
-            " read",
+            f"run_dir {run}: {printable(', '.join(others))} is not of a run; it is left as it is,"
+            " and never read",
             stacklevel=2,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -73,8 +74,9 @@ def test_opening_the_same_study_again_changes_nothing(folder: RunFolder) -> None
 
 def test_what_is_not_of_the_run_is_named_and_left(folder: RunFolder) -> None:
     (folder.path / "notes.txt").write_text("mine")
-    (folder.path / "photos").mkdir()
-    with pytest.warns(UserWarning, match="notes.txt, photos is not of a run; it is left"):
+    (folder.path / "photos\x1b[31m").mkdir()
+    shown = re.escape(r"notes.txt, photos\x1b[31m is not of a run; it is left")
+    with pytest.warns(UserWarning, match=shown):
         RunFolder(folder.path).open({"a": 1}, {}, NO_ROWS, dict(IDENTITY))
     assert (folder.path / "notes.txt").read_text() == "mine"
 

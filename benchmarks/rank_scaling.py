@@ -31,6 +31,7 @@ from setting import (
 )
 from study import run_study, write_encoder, write_prompts
 
+from kn_lightning.data.dealing import PackCost, dearest_first
 from kn_lightning.data.study import planned_packs
 from kn_lightning.schema import EncodedGroup
 
@@ -54,7 +55,7 @@ def varied_groups(n_groups: int) -> list[EncodedGroup]:
 
 def slowest_tokens(n_groups: int, pack_tokens: int, ranks: int) -> int:
     """Of the rank with the most, where ranks take packs as those of a study do."""
-    packs = planned_packs(varied_groups(n_groups), pack_tokens)
+    packs = dearest_first(planned_packs(varied_groups(n_groups), pack_tokens), PackCost())
     return int(slowest_rank(packs, ranks, lambda pack: pack.tokens))
 
 

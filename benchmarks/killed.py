@@ -4,9 +4,10 @@
     python benchmarks/killed.py --ranks 2 --kills 6
     python benchmarks/killed.py --kills 0     # in the stages alone
 
-After each kill the same command goes on, until the study ends; then a new one begins. All tables
-of each ended study must equal, row by row, those of the undisturbed one. With ``--ranks`` one rank
-alone is killed, whichever, and the table says how long the others then took to end.
+After each kill the same command goes on, until the study, with its report, ends; then a new one
+begins. Each that has ended must have the files of the undisturbed one: tables equal row by row,
+kept scores and figures byte by byte. With ``--ranks`` one rank alone is killed, whichever, and the
+table says how long the others then took to end.
 """
 
 from __future__ import annotations
@@ -23,20 +24,22 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from setting import arguments, keep
-from study import write_encoder, write_prompts
+from study import ANALYZE, write_encoder, write_prompts
 
-STUDY = Path(__file__).parent / "study.py"
 STAGES = {
     "opening": ("kn_lightning.run_folder", "write_rows", 0),
     "attribution": ("kn_lightning.module", "MaskedLanguageModel.predict_step", 2),
     "refinement": ("kn_lightning.callbacks.refine", "RefineCallback.on_predict_batch_end", 3),
     "edits": ("kn_lightning.callbacks.edit", "EditCallback.on_predict_batch_end", 1),
+    "keeping scores": ("kn_lightning.run_folder", "write_part", 2),
     "writing a pack": ("kn_lightning.parts", "digest", 9),
     "moving a pack": ("kn_lightning.parts", "move_whole", 2),
     "counting": ("kn_lightning.run_folder", "RunFolder.close", 0),
     "joining": ("kn_lightning.run_folder", "write_rows", 3),
     "moving a table": ("kn_lightning.run_folder", "move_whole", 3),
     "removing parts": ("kn_lightning.files", "shutil.rmtree", -1),
+    "drawing the report": ("kn_lightning.report.figures", "svg_and_png", 5),
+    "writing the report": ("kn_lightning.report.summary", "as_json", 0),
 }
 """Where a process kills itself: a module, its function, and how many calls go well before."""
 KILLING = """
@@ -81,9 +84,9 @@ class Studies:
         write_encoder(folder / "encoder", shape)
         write_prompts(folder / "prompts.jsonl", shape, n_groups, 12)
         self.arguments = [
-            str(STUDY), "--model.encoder", str(folder / "encoder"), "--data", "JsonlPrompts",
+            str(ANALYZE), "--model.encoder", str(folder / "encoder"), "--data", "JsonlPrompts",
             "--data.path", str(folder / "prompts.jsonl"), "--data.pack_tokens", "200",
-            "--edit.control_seeds", "1", "--edit.others", "2",
+            "--edit.control_seeds", "1", "--edit.others", "2", "--write.scores", "true",
             "--trainer.accelerator", "cpu", "--trainer.devices", str(ranks), "--run_dir",
         ]  # fmt: skip
 
@@ -107,12 +110,17 @@ class Studies:
 
 
 def same(run: Path, undisturbed: Path) -> bool:
-    """Whether both have the same files, and all tables the same rows in the same order."""
-    names = [sorted(path.name for path in folder.iterdir()) for folder in (run, undisturbed)]
+    """Whether both have the same files: equal tables, and byte by byte equal scores and figures."""
+    names = [
+        sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+        for folder in (run, undisturbed)
+    ]
     return names[0] == names[1] and all(
         pq.read_table(run / name).equals(pq.read_table(undisturbed / name))
-        for name in names[0]
         if name.endswith(".parquet")
+        else (run / name).read_bytes() == (undisturbed / name).read_bytes()
+        for name in names[0]
+        if name.endswith((".parquet", ".safetensors", ".svg", ".png"))
     )
 
 
@@ -163,7 +171,7 @@ def killed_at_random(studies: Studies, folder: Path, kills: int, whole: float) -
             began = time.monotonic()
             process = studies.start(run)
             try:
-                process.wait(random.uniform(0.2, 1) * whole)
+                process.wait(random.uniform(0, 1) * whole)
                 if fresh:  # it was quicker: so are the next ones
                     whole = time.monotonic() - began
                 break
@@ -177,7 +185,7 @@ def killed_at_random(studies: Studies, folder: Path, kills: int, whole: float) -
         "studies": len(runs),
         "packs on disk then": f"{min(done)} to {max(done)}",
         "seconds until all ranks ended": max(waits),
-        "all tables the same": all(same(run, folder / "undisturbed") for run in runs),
+        "all the same": all(same(run, folder / "undisturbed") for run in runs),
     }
 
 
@@ -196,7 +204,7 @@ def killed_in(stage: str, studies: Studies, folder: Path) -> dict[str, Any]:
         "studies": 1,
         "packs on disk then": str(done),
         "seconds until all ranks ended": 0.0,
-        "all tables the same": same(run, folder / "undisturbed"),
+        "all the same": same(run, folder / "undisturbed"),
     }
 
 
@@ -226,7 +234,7 @@ def main() -> None:
             found = [killed_in(stage, studies, folder) for stage in stages]
             keep("killed", f"{shape}, {options.groups} groups, in each stage", found, options.quick)
             rows += found
-    if not all(row["all tables the same"] for row in rows):
+    if not all(row["all the same"] for row in rows):
         sys.exit("a study that was killed ended otherwise")
 
 

@@ -61,6 +61,29 @@ def check_tables(folder: Path, environment: Mapping[str, Any], name: str) -> Non
             )
 
 
+def check_left(
+    folder: Path, environment: Mapping[str, Any], name: str, files: Iterable[str]
+) -> None:
+    """Raise InputError where a table lies in an unfinished run that is not of it.
+
+    Its own are there where it was killed while they were moved into place, or where one of them was
+    deleted.
+
+    Args:
+        folder: the run.
+        environment: its ``environment.json``.
+        name: what a user calls the folder.
+        files: names of its tables.
+    """
+    written = dict(_digests(environment, name))
+    for file in sorted(files):
+        path = folder / file
+        if path.is_file() and digest(path) != written.get(file):
+            raise InputError(
+                f"{name}/{file} is none of this run's; move it elsewhere, then run the same command"
+            )
+
+
 def _digests(environment: Mapping[str, Any], name: str) -> Iterable[tuple[str, Any]]:
     digests = environment.get(DIGESTS, {})
     if not isinstance(digests, dict):

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from kn_lightning.data.addresses import public_text
 from kn_lightning.errors import InputError
 
-_LEFT = re.compile(r"\..+\.\d+\.tmp", re.ASCII)
+_LEFT = re.compile(r"(\w+/)?\.[^/]+\.\d+\.tmp", re.ASCII)
 _ASIDE = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
@@ -133,11 +133,13 @@ def remove_folder(folder: Path, beside: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def remove_left(folder: Path) -> None:
-    """Remove what :func:`write_whole` leaves in a folder where its process is killed."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if _LEFT.fullmatch(path.name) and path.is_file():
-            path.unlink(missing_ok=True)
+def is_left(name: str) -> bool:
+    """Whether that is what :func:`write_whole` leaves of a file where its process is killed.
+
+    Args:
+        name: of an entry of a folder, maybe within one of its.
+    """
+    return _LEFT.fullmatch(name) is not None
 
 
 def is_aside(path: Path) -> bool:

@@ -122,6 +122,7 @@ class RemoteFolder(RunFolder):
     def check(self, plan: Any) -> None:
         """As of a local folder, of all parts that lie there."""
         if not self.is_complete:
+            self.place.fetch(*sorted(self._files().keys() & self._names()))
             for number in self._part_numbers(len(plan)):
                 if not (self.parts / part_name(number)).is_dir():
                     self._fetch_part(number)
@@ -191,14 +192,15 @@ class RemoteFolder(RunFolder):
         """As of a local folder; the parts there go last."""
         super().close(n_packs)
         # Without all tables the run counts as unfinished, and its parts are joined again.
-        self.publish(ENVIRONMENT, *(f"{name}.parquet" for name in self._tables()))
+        self.publish(ENVIRONMENT, *sorted(self._files()))
         self._remove("parts")
 
     def _claim(self) -> None:
         """Nobody is kept out there: stores know no locks that end with their process."""
 
-    def _names(self) -> set[str]:
-        return self.place.names()
+    def _names(self, *inner: str) -> set[str]:
+        own = {f"{folder}/{name}" for folder in inner for name in self.place.names(folder)}
+        return own if inner else self.place.names()
 
     def _remove(self, name: str) -> None:
         self.place.remove(name)

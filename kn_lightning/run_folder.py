@@ -16,8 +16,8 @@ import yaml
 
 from kn_lightning.census import (
     DIGESTS,
-    SCORES,
     check_all,
+    check_left,
     check_names,
     check_parts,
     check_scores,
@@ -30,11 +30,19 @@ from kn_lightning.census import (
 )
 from kn_lightning.claim import HOLDER, LOCK, RunLock, check_free, check_same, identity_of
 from kn_lightning.errors import InputError
-from kn_lightning.files import is_aside, move_whole, remove_folder, remove_left, write_whole
+from kn_lightning.files import is_aside, is_left, move_whole, remove_folder, write_whole
 from kn_lightning.fingerprint import identity_sha256
 from kn_lightning.pack_claims import end_claims
 from kn_lightning.parts import finished, joined_records, joined_rows, write_part, write_rows
-from kn_lightning.run_names import CONFIG, ENVIRONMENT, SKIPPED, check_kinds, name_others, others_of
+from kn_lightning.run_names import (
+    CONFIG,
+    ENVIRONMENT,
+    SKIPPED,
+    STAYING,
+    check_kinds,
+    name_others,
+    refuse_others,
+)
 from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES
 
 
@@ -64,8 +72,7 @@ class RunFolder:
     @property
     def is_complete(self) -> bool:
         """Whether all tables are in place."""
-        files = {*(f"{name}.parquet" for name in self._tables()), SKIPPED, ENVIRONMENT}
-        return files <= self._names()
+        return {*self._files(), SKIPPED, ENVIRONMENT} <= self._names()
 
     def fetch(self) -> Path:
         """The folder of a finished run, here: a local one is.
@@ -114,18 +121,18 @@ class RunFolder:
             # First: a folder with an environment holds a run, and knows which.
             self.write_environment({**environment, "identity": identity})
         else:
-            name_others(self._names(), self.name)
+            name_others(self._names() | self._names(*STAYING), self.name)
         self.stop_file.unlink(missing_ok=True)
         end_claims(self.path)  # of a run that was cut off
         for left in filter(is_aside, self.path.iterdir()):
             shutil.rmtree(left, ignore_errors=True)
+        for name in filter(is_left, self._names() | self._names(*STAYING)):
+            self._remove(name)
         if self.is_complete:
             if self.parts.is_dir():  # of a run that was cut off while closing
                 check_names(self.parts)
                 shutil.rmtree(self.parts, ignore_errors=True)
             return
-        remove_left(self.path)
-        remove_left(self.path / SCORES)
         self.parts.mkdir(exist_ok=True)
         for left in filter(is_temporary, self.parts.iterdir()):  # of ranks that were killed
             remove_folder(left, self.path)
@@ -158,19 +165,17 @@ class RunFolder:
     def _remove_run(self) -> None:
         """Empty the folder, or raise InputError where it holds what no run has written."""
         names = self._names()  # once: what comes meanwhile is not removed
-        if others := others_of(names):
-            raise InputError(
-                f"run_dir {self.name}: {', '.join(others)} is not of a run; move it elsewhere"
-                " before --overwrite true"
-            )
+        refuse_others(names | self._names(*STAYING), self.name)
         # Its environment last: until then it is known to be a run.
-        for name in sorted(names, key=lambda name: name == ENVIRONMENT):
+        for name in sorted(names, key=ENVIRONMENT.__eq__):
             self._remove(name)
 
-    def _names(self) -> set[str]:
-        """Of what lies in the folder."""
-        entries = self.path.iterdir() if self.path.is_dir() else ()
-        return {entry.name for entry in entries if not is_aside(entry)} - {LOCK, HOLDER}
+    def _names(self, *inner: str) -> set[str]:
+        """Of what lies in the folder, or, with their own, in folders of it."""
+        places = [self.path / name for name in inner or (".",)]
+        found = [entry for place in places if place.is_dir() for entry in place.iterdir()]
+        names = {e.relative_to(self.path).as_posix() for e in found if not is_aside(e)}
+        return names - {LOCK, HOLDER}
 
     def _remove(self, name: str) -> None:
         entry = self.path / name
@@ -189,6 +194,7 @@ class RunFolder:
             check_tables(self.path, self.environment(), self.name)
             check_scores(self.environment(), self.name, self._scores_sha256)
         else:
+            check_left(self.path, self.environment(), self.name, self._files())
             check_parts(self.parts, plan, self.study, self._scores_sha256, self._part)
 
     def _part(self, number: int) -> str:
@@ -267,26 +273,25 @@ class RunFolder:
         check_all(self.finished_packs(), n_packs, self.name)
         parts = [self.parts / part_name(number) for number in range(n_packs)]
         files = {SKIPPED: self.path / SKIPPED}
-        for name in self._tables():
+        for file, name in self._files().items():
             rows = joined_rows(parts, name, self._identity() or {})
-            files[f"{name}.parquet"] = write_rows(rows, self._temporary(name))
+            files[file] = write_rows(rows, self._temporary(name))
         # Before they are in place: with all of them there the run is complete, and is checked.
         seconds, scores = joined_records(parts)
-        digests = {name: digest(file) for name, file in files.items()}
-        self.write_environment(
-            {**self.environment(), "seconds": seconds, DIGESTS: {**digests, **scores}}
-        )
+        digests = {name: digest(path) for name, path in files.items()}
+        self.write_environment(self.environment() | {"seconds": seconds, DIGESTS: digests | scores})
         del files[SKIPPED]
-        for name, file in files.items():
-            move_whole(file, self.path / name)
+        for name, temporary in files.items():
+            move_whole(temporary, self.path / name)
         remove_folder(self.parts, self.path)
         self.stop_file.unlink(missing_ok=True)
         self.release()
 
-    def _tables(self) -> tuple[str, ...]:
-        """Names of the tables that grow with this study."""
+    def _files(self) -> dict[str, str]:
+        """Names of the tables that grow with this study, by their files."""
         asked = self._identity() or {}
-        return *TABLES, *(name for name, setting in ASKED_BY.items() if asked.get(setting))
+        names = *TABLES, *(name for name, setting in ASKED_BY.items() if asked.get(setting))
+        return {f"{name}.parquet": name for name in names}
 
     def _temporary(self, name: str) -> Path:
         return self.path / f"{name}.parquet.tmp"

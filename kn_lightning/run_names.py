@@ -1,4 +1,4 @@
-"""Names of what a run, its report and its tracking write in a run folder."""
+"""Names of what a run or a formation, its report and its tracking write in its folder."""
 
 from __future__ import annotations
 
@@ -11,29 +11,45 @@ from pathlib import Path
 from kn_lightning.claim import HOLDER, LOCK
 from kn_lightning.errors import InputError
 from kn_lightning.files import is_aside
+from kn_lightning.formation_tables import TABLES as FORMATION_TABLES
 from kn_lightning.pack_claims import CLAIMS
 from kn_lightning.printable import printable
+from kn_lightning.schema import OPTIONAL_TABLES, TABLES
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 SKIPPED = "skipped.parquet"
 RUN_ID = "wandb_run_id"
 """Names the W&B run to go on with."""
+_TABLES = "|".join((*TABLES, *OPTIONAL_TABLES, "skipped", *FORMATION_TABLES))
 _FOLDERS = re.compile(rf"parts|scores|figures|{CLAIMS}")
 _FILES = re.compile(
     rf"config\.yaml|environment\.json|summary\.json|report\.(html|md)|{RUN_ID}|stop"
-    rf"|{re.escape(LOCK)}|{re.escape(HOLDER)}|\w+\.parquet(\.tmp)?|\..+\.tmp"
+    rf"|{re.escape(LOCK)}|{re.escape(HOLDER)}|({_TABLES})\.parquet(\.tmp)?|\..+\.tmp"
 )
+_INSIDE = re.compile(
+    r"scores/\d{6,}\.safetensors|figures/\w+\.(png|svg)|(scores|figures)/\..+\.tmp", re.ASCII
+)
+STAYING = ("scores", "figures")
+"""Folders of a run with files that stay when it is finished."""
 
 
 def is_written(name: str) -> bool:
-    """Whether a run writes a file or folder of that name."""
-    return bool(_FOLDERS.fullmatch(name) or _FILES.fullmatch(name))
+    """Whether a run writes a file or folder of that name, or, with its folder's, in one of its."""
+    return any(names.fullmatch(name) for names in (_FOLDERS, _FILES, _INSIDE))
 
 
-def others_of(names: Iterable[str]) -> list[str]:
-    """Those that no run has written."""
-    return sorted(name for name in names if not is_written(name))
+def refuse_others(names: Iterable[str], run: str) -> None:
+    """Raise InputError where something lies in a run folder that isn't of a run.
+
+    Args:
+        names: of all that lies there.
+        run: what a user calls the folder.
+    """
+    if others := _others(names):
+        raise InputError(
+            f"run_dir {run}: {others} is not of a run; move it elsewhere before --overwrite true"
+        )
 
 
 def name_others(names: Iterable[str], run: str) -> None:
@@ -43,12 +59,16 @@ def name_others(names: Iterable[str], run: str) -> None:
         names: of all that lies there.
         run: what a user calls the folder.
     """
-    if others := others_of(names):
+    if others := _others(names):
         warnings.warn(
-            f"run_dir {run}: {printable(', '.join(others))} is not of a run; it is left as it is,"
+            f"run_dir {run}: {printable(others)} is not of a run; it is left as it is,"
             " and never read",
             stacklevel=2,
         )
+
+
+def _others(names: Iterable[str]) -> str:
+    return ", ".join(sorted(name for name in names if not is_written(name)))
 
 
 def check_kinds(run: Path, name: str) -> None:

@@ -170,7 +170,7 @@ def _artifact(name: str, kind: str, table: wandb.Table, folder: Path | None) -> 
     if folder is not None:
         for path in sorted(folder.rglob("*")):
             inside = path.relative_to(folder)
-            own = is_written(inside.parts[0]) and not path.name.startswith(".")
+            own = is_written(inside.as_posix()) and not path.name.startswith(".")
             if path.is_file() and own and inside.parts[0] not in _NOT_SHARED:
                 artifact.add_file(str(path), inside.as_posix())
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))

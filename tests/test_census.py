@@ -202,13 +202,13 @@ def test_all_that_is_strange_is_named_at_once_even_in_a_finished_run(folder: Run
     with (
         mock.patch("kn_lightning.run_folder.remove_folder", side_effect=OSError("killed")),
         pytest.raises(OSError, match="killed"),
-        mock.patch.object(folder, "_tables", return_value=()),
+        mock.patch.object(folder, "_files", return_value={}),
     ):
         folder.close(2)
     (folder.parts / "mine.tmp").mkdir()
     (folder.parts / "notes").touch()
     with (
-        mock.patch.object(folder, "_tables", return_value=()),
+        mock.patch.object(folder, "_files", return_value={}),
         pytest.raises(InputError, match="mine.tmp, notes is none of this study's"),
     ):
         open_again(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import tempfile
 from pathlib import Path
@@ -15,13 +16,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kn_lightning.core.neurons import coarse_neurons, refined_neurons
+from kn_lightning.data.csv_prompts import read_csv
 from kn_lightning.data.jsonl import read_jsonl
+from kn_lightning.data.lama import read_lama
+from kn_lightning.data.pararel import read_pararel
 from kn_lightning.data.study import planned_packs
+from kn_lightning.neuron_json import read_neurons
 from kn_lightning.run_folder import RunFolder
-from kn_lightning.schema import MASK, SKIPPED_TABLE, TABLES, EncodedGroup, EncodedPrompt
+from kn_lightning.schema import (
+    MASK,
+    SKIPPED_TABLE,
+    TABLES,
+    EncodedGroup,
+    EncodedPrompt,
+    PromptGroup,
+    Skipped,
+)
 
 quick = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+WORD = TEXT.filter(str.strip)
+WORDS = st.lists(st.sampled_from(["cat", "Cat", "a cat", MASK, "is", "of"]), max_size=4)
 
 
 def test_no_fuzzed_input_of_any_reader_gives_a_traceback(
@@ -39,7 +54,7 @@ def test_no_fuzzed_input_of_any_reader_gives_a_traceback(
 @quick
 @given(
     st.lists(
-        st.tuples(TEXT.filter(str.strip), st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=3)),
+        st.tuples(WORD, st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=3)),
         max_size=4,
     )
 )
@@ -61,6 +76,102 @@ def test_any_text_comes_back_from_jsonl(groups: list[tuple[str, list[tuple[str, 
         (one["concept"].strip(), one["prompts"])  # type: ignore[union-attr]
         for one in records
     ]
+
+
+@quick
+@given(st.lists(st.tuples(WORD, TEXT, TEXT, TEXT), max_size=4), st.sampled_from(["csv", "tsv"]))
+def test_any_text_comes_back_from_csv(rows: list[tuple[str, str, str, str]], kind: str) -> None:
+    rows = [
+        (concept, *parts[:2], relation)
+        if MASK not in "".join(parts)
+        else (concept, "", "", relation)
+        for concept, *parts, relation in rows
+    ]
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / f"prompts.{kind}"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, "excel" if kind == "csv" else "excel-tab")
+            table.writerow(["concept", "prompt", "relation"])
+            table.writerows([concept, MASK.join((a, b)), known] for concept, a, b, known in rows)
+        found = list(read_csv(path))
+    assert [(one.concept, one.prompts[0].text, one.prompts[0].relation) for one in found] == [
+        (concept.strip(), MASK.join((a, b)).strip(), known.strip() or None)
+        for concept, a, b, known in rows
+    ]
+
+
+@quick
+@given(
+    st.lists(st.tuples(st.sampled_from(["cat", "", "of"]), WORDS), max_size=6),
+    st.sampled_from(["subject", "object"]),
+    st.integers(1, 3),
+)
+def test_every_sentence_of_lama_is_a_prompt_or_one_row_of_what_is_left_out(
+    facts: list[tuple[str, list[str]]], mask: str, min_prompts: int
+) -> None:
+    sentences = [" ".join(words) for _, words in facts]
+    records = (
+        ({"sub": subject, "obj_label": "is", "masked_sentences": [sentence]}, "here")
+        for (subject, _), sentence in zip(facts, sentences, strict=True)
+    )
+    found = list(read_lama(records, mask, 3, min_prompts))  # type: ignore[arg-type]
+    groups = [one for one in found if isinstance(one, PromptGroup)]
+    rows = [one for one in found if isinstance(one, Skipped) and one.prompt is not None]
+    assert sum(len(group.prompts) for group in groups) + len(rows) == len(sentences)
+    assert len({group.concept for group in groups}) == len(groups)
+    for group in groups:
+        texts = [prompt.text for prompt in group.prompts]
+        assert len({*texts}) == len(texts) >= min_prompts
+        assert all(text.count(MASK) == 1 and len(text.split()) <= 3 for text in texts)
+
+
+@quick
+@given(
+    st.lists(st.tuples(TEXT, TEXT), max_size=3),
+    st.lists(st.tuples(WORD, WORD), max_size=3),
+    st.sampled_from(["subject", "object"]),
+)
+def test_every_fact_of_pararel_is_asked_by_every_pattern(
+    patterns: list[tuple[str, str]], facts: list[tuple[str, str]], mask: str
+) -> None:
+    patterns = [(a, b.rstrip()) for a, b in patterns]
+    facts = [(subject.strip(), answer.strip()) for subject, answer in facts]
+    with tempfile.TemporaryDirectory() as place:
+        wordings = [{"pattern": f"[X] {a} [Y]{b}"} for a, b in patterns]
+        answers = [{"sub_label": subject, "obj_label": answer} for subject, answer in facts]
+        for name, records in (("pattern_data/graphs_json", wordings), ("trex_lms_vocab", answers)):
+            (Path(place) / name).mkdir(parents=True)
+            lines = "".join(json.dumps(record) + "\n" for record in records)
+            (Path(place) / name / "P1.jsonl").write_text(lines, encoding="utf-8")
+        found = list(read_pararel(Path(place), mask, 1))  # type: ignore[arg-type]
+    if not patterns:
+        assert [type(one) for one in found] == [Skipped] * len(facts)
+        return
+    asked = [
+        (
+            subject if mask == "subject" else answer,
+            [
+                f"{MASK} {a} {answer}{b}" if mask == "subject" else f"{subject} {a} {MASK}{b}"
+                for a, b in patterns
+            ],
+        )
+        for subject, answer in facts
+    ]
+    assert [(one.concept, [prompt.text for prompt in one.prompts]) for one in found] == asked  # type: ignore[union-attr]
+
+
+@quick
+@given(
+    st.dictionaries(
+        WORD, st.lists(st.tuples(st.integers(0, 99), st.integers(0, 9999)), max_size=3), max_size=3
+    )
+)
+def test_any_neurons_come_back_in_order_and_once(neurons: dict[str, list[tuple[int, int]]]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "neurons.json"
+        path.write_text(json.dumps(neurons), encoding="utf-8")
+        found = read_neurons(path)
+    assert found == {concept: sorted(set(own)) for concept, own in neurons.items()}
 
 
 @quick

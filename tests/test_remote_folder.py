@@ -379,8 +379,17 @@ def test_foreign_files_are_reported_and_left(store: Any) -> None:
         store.rm(f"/bucket/run/parts/{name}")
     with pytest.raises(InputError, match=r"parts/notes.txt is none of this study's"):
         folder.check([["0"]])
-    store.pipe_file("/bucket/run/notes.txt", b"mine")
-    with pytest.raises(InputError, match=r"notes.txt is not of a run"):
+    store.rm("/bucket/run/parts/notes.txt")
+    store.pipe_file("/bucket/run/edits.parquet", b"mine")
+    with pytest.raises(InputError, match=f"{ADDRESS}/edits.parquet is none of this run's"):
+        folder.check([["0"]])
+    for name in ("notes.txt", "scores/notes.txt"):
+        store.pipe_file(f"/bucket/run/{name}", b"mine")
+    store.pipe_file("/bucket/run/scores/.000001.safetensors.99.tmp", b"half")
+    with pytest.warns(UserWarning, match=r"notes.txt, scores/notes.txt is not of a run"):
+        opened()
+    assert store.ls("/bucket/run/scores", detail=False) == ["/bucket/run/scores/notes.txt"]
+    with pytest.raises(InputError, match=r"notes.txt, scores/notes.txt is not of a run"):
         run_folder(ADDRESS).open({}, {}, NO_ROWS, IDENTITY, overwrite=True)
     assert store.cat_file("/bucket/run/notes.txt") == b"mine"
 

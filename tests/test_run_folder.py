@@ -81,13 +81,45 @@ def test_what_is_not_of_the_run_is_named_and_left(folder: RunFolder) -> None:
     assert (folder.path / "notes.txt").read_text() == "mine"
 
 
+def test_what_is_not_of_the_run_stays_out_of_its_folders_and_is_overwritten_by_none(
+    folder: RunFolder,
+) -> None:
+    others = ("mine.parquet", "scores/mine.safetensors", "figures/photo.jpg")
+    for name in others:
+        (folder.path / name).parent.mkdir(exist_ok=True)
+        (folder.path / name).write_text("mine")
+    shown = "figures/photo.jpg, mine.parquet, scores/mine.safetensors is not of a run"
+    with pytest.warns(UserWarning, match=shown):
+        RunFolder(folder.path).open({"a": 1}, {}, NO_ROWS, dict(IDENTITY))
+    folder.release()
+    with pytest.raises(InputError, match=f"{shown}; move it elsewhere before --overwrite"):
+        _overwrite(RunFolder(folder.path))
+    assert {(folder.path / name).read_text() for name in others} == {"mine"}
+
+
+def test_table_of_anothers_in_an_unfinished_run_is_refused_and_left(folder: RunFolder) -> None:
+    folder.write_part(0, tables(0), SECONDS)
+    with (
+        mock.patch("kn_lightning.run_folder.remove_folder", side_effect=OSError("killed")),
+        pytest.raises(OSError, match="killed"),
+    ):
+        folder.close(1)
+    (folder.path / "edits.parquet").unlink()
+    folder.check([["0", "0"]])  # its own tables are there where one of them is deleted
+    (folder.path / "prompts.parquet").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"/prompts.parquet is none of this run's; move it"):
+        folder.check([["0", "0"]])
+    assert (folder.path / "prompts.parquet").read_bytes() == b"mine"
+
+
 def test_files_that_a_killed_process_was_writing_are_removed(folder: RunFolder) -> None:
     before = contents(folder.path)
     (folder.path / "scores").mkdir()
-    for left in (".environment.json.99.tmp", "scores/.000001.safetensors.99.tmp"):
-        (folder.path / left).write_text("half")
+    (folder.path / "figures").mkdir()
+    for left in (".environment.json", "scores/.000001.safetensors", "figures/.overlap.svg"):
+        (folder.path / f"{left}.99.tmp").write_text("half")
     RunFolder(folder.path).open({"a": 1}, {}, NO_ROWS, dict(IDENTITY))
-    assert contents(folder.path) == {**before, "scores": None}
+    assert contents(folder.path) == {**before, "scores": None, "figures": None}
 
 
 def test_a_disk_that_is_full_at_the_first_file_of_a_run_is_said_with_its_name(

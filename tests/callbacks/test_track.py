@@ -31,6 +31,8 @@ from .commands import REPOSITORY, Finished, command, no_report, real_command, ta
 from .conftest import GROUPS, Study
 from .wandb_runs import OFFLINE, of_kind, records, values
 
+FOREIGN = ("figures/key.txt", "key.txt", "mine.parquet")
+"""Somebody's own in the run folder."""
 SECRETS = {"USER": "somebody-else", "LOGNAME": "somebody-else", "WANDB_API_KEY": "5ecre7" * 7}
 HOST = "machine-of-somebody"
 
@@ -78,8 +80,10 @@ def tracked(
         mock.patch.object(socket, "gethostname", return_value=HOST),
     ):
         cut_off = command("analyze.py", *arguments, "--trainer.limit_predict_batches", 1, cwd=cwd)
-        (run_dir / "key.txt").write_text("somebody's own, and no part of the artifact")
-        with pytest.warns(UserWarning, match="key.txt is not of a run"):
+        for name in FOREIGN:
+            (run_dir / name).parent.mkdir(exist_ok=True)
+            (run_dir / name).write_text("somebody's own, and no part of the artifact")
+        with pytest.warns(UserWarning, match=f"{', '.join(FOREIGN)} is not of a run"):
             done = command("analyze.py", *arguments, cwd=cwd)
     assert done.code == 0, done.err
     files = sorted((cwd / "wandb").glob("offline-run-*/run-*.wandb"))
@@ -178,7 +182,7 @@ def test_table_figures_histograms_and_summary_are_those_of_the_run_folder(
 def test_artifact_is_the_run_folder_with_settings_that_may_be_shown(tracked: Tracked) -> None:
     kept = tracked.artifact()
     own = {p.relative_to(tracked.run_dir).as_posix() for p in tracked.run_dir.rglob("*.*")}
-    own.remove("key.txt")
+    own -= set(FOREIGN)
     assert kept.keys() - {"concepts.table.json"} == own
     for name in own - {"config.yaml"}:
         copy = tracked.cwd / kept[name].local_path

@@ -7,7 +7,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+import stat
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ RECORD = "pack.json"
 """File of a part: the SHA-256 of its ``study``, ``seconds`` by stage, ``sha256`` of its other files
 by name, and of its scores ``scores``, where they are kept."""
 
+
+SECONDS = "seconds"
+"""Key of ``environment.json`` of a run that was closed: what it took, by stage."""
 
 DIGESTS = "sha256"
 """Key of ``environment.json``: the SHA-256 of each table of a finished run, and of its kept scores,
@@ -139,11 +143,16 @@ def check_names(parts: Path, n_packs: float = math.inf) -> None:
     foreign = [
         path.name
         for path in sorted(parts.iterdir())
-        if not (is_temporary(path) or (_at(path) < n_packs and path.is_dir()))
+        if not (is_temporary(path) or (_at(path) < n_packs and _is_folder(path)))
         and os.path.lexists(path)  # one on its way may have come to its place meanwhile
     ]
     if foreign:
         raise not_of_the_study(parts / ", ".join(foreign))
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether that is one here, and no link to one elsewhere."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def _at(part: Path) -> float:
@@ -181,6 +190,7 @@ def check_parts(
     parts: Path,
     plan: Sequence[Sequence[str]],
     study: str,
+    files: Collection[str],
     scores: Callable[[int], str | None],
     name: Callable[[int], str],
 ) -> None:
@@ -190,13 +200,14 @@ def check_parts(
         parts: folder with one folder a pack, by its number.
         plan: of each pack, the ids of its prompts in order.
         study: the SHA-256 of its identity.
+        files: names of a part's tables.
         scores: the SHA-256 of the scores of a pack, by its number; None where there are none.
         name: what a user calls the part of a pack, by its number.
     """
     check_names(parts, len(plan))
     for part in sorted(parts.iterdir()):
         number = part_number(part.name)
-        fault = None if number is None else _fault(part, plan[number], study, scores)
+        fault = None if number is None else _fault(part, plan[number], study, files, scores)
         if number is not None and fault is not None:
             raise faulty(name(number), fault)
 
@@ -212,14 +223,20 @@ def _fault(
     part: Path,
     prompt_ids: Sequence[str],
     study: str,
+    files: Collection[str],
     scores: Callable[[int], str | None],
 ) -> str | None:
     try:
+        # Before any is opened: a pipe waits for its other end.
+        if odd := sorted(file.name for file in part.iterdir() if not _is_file(file)):
+            return f"is torn: {', '.join(odd)} is no file"
         record = json.loads((part / RECORD).read_text(encoding="utf-8"))
         if record["study"] != study:
             return "is of another study"
-        if not all(isinstance(value, (int, float)) for value in record["seconds"].values()):
-            return f"is torn: seconds of its {RECORD} are no numbers"
+        if not all(map(_is_time, record[SECONDS].values())):
+            return f"is torn: {SECONDS} of its {RECORD} are no numbers"
+        if lacking := sorted({*files} - {*record["sha256"]}):
+            return f"is torn: {', '.join(lacking)} is missing"
         there = {file.name: digest(file) for file in part.iterdir() if file.name != RECORD}
         if there != record["sha256"]:
             names = sorted(
@@ -238,6 +255,15 @@ def _fault(
         # Without its path: a part at an address is read from a copy.
         said = str(error).replace(f"{part}{os.sep}", "")
         return f"is torn ({' '.join(said.split())})"
+
+
+def _is_file(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def _is_time(value: Any) -> bool:
+    """Whether that can be seconds."""
+    return type(value) in (int, float) and 0 <= value < 1e12
 
 
 def _orphan(path: Path, prompts: pa.Table) -> str | None:

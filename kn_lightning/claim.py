@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from kn_lightning.errors import InputError
 from kn_lightning.files import named_errors
-from kn_lightning.fingerprint import differing
+from kn_lightning.fingerprint import differing, identity_sha256
 
 LOCK = ".lock"
 HOLDER = ".lock.by"
@@ -64,6 +64,22 @@ def check_same(name: str, known: dict[str, Any], identity: dict[str, Any]) -> No
             f"run_dir {name} holds another study; it differs in {changes}."
             " Give another --run_dir, the settings of that study to go on with it, or"
             " --overwrite true to lose it"
+        )
+
+
+def check_still(name: str, known: dict[str, Any], study: str, number: int) -> None:
+    """Raise InputError where another command has meanwhile begun another study in a run folder.
+
+    Args:
+        name: of the folder.
+        known: what makes the study there what it is, flat.
+        study: SHA-256 of the identity of the one that was begun.
+        number: of its pack that was to be written.
+    """
+    if identity_sha256(known) != study:
+        raise InputError(
+            f"run_dir {name} holds another study by now, which another command has begun"
+            f" there; pack {number} isn't written"
         )
 
 
@@ -131,6 +147,7 @@ class RunLock:
             return
         self._lock = lock
         with named_errors(self._holder):
+            self._holder.unlink(missing_ok=True)  # of a link the file it leads to is another's
             self._holder.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
 
     def release(self) -> None:

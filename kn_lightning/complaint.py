@@ -49,6 +49,12 @@ _CLASS = re.compile(
 )
 _NO_TEXT = re.compile(r"(?<![\w.])[-+]?[\d.]+(?!\w)|\b(?:true|false|null|on|off|yes|no)\b", re.I)
 """What YAML reads as a number or a truth value where a text is meant."""
+_EXAMPLES = {
+    "data": "JsonlPrompts",
+    "trainer.callbacks": "DeviceStatsMonitor",
+    "trainer.logger": "WandbLogger",
+}
+"""Classes of the flags that take one."""
 _PLAIN = re.compile(r"[\[(]?[\w.,\s+-]+[\])]?")
 
 
@@ -223,11 +229,11 @@ class Complaint:
             return None
         if self.flags.is_list(self.key):
             return self._no_list(self.given.text(self.key) or value[1])
+        if example := _EXAMPLES.get(self.key):
+            kinds = {f"a class such as {example}": None, **kinds}
         # The section itself may be null, which helps nobody.
         if len(kinds) > 1 and "." not in self.key:
             kinds.pop("null", None)
-        if self.key == "trainer.logger":
-            kinds = {"a class such as WandbLogger": None, **kinds}
         if self.key in self.flags.several and value[1].startswith("["):
             items = " ".join(re.findall(r"[^][, ]+", value[1]))
             return f"{self.given.place(self.key)} {value[1]!r:.60}: write --{self.key} {items}"

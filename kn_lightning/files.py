@@ -99,7 +99,9 @@ def named_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.filename is not None:
             raise
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        if error.errno is None:  # as of Arrow
+            raise OSError(f"{path}: {error}") from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except SafetensorError as error:
         raise OSError(f"{path}: {error}") from error
 
@@ -131,6 +133,31 @@ def remove_folder(folder: Path, beside: Path) -> None:
     with suppress(FileNotFoundError):
         folder.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_entry(path: Path, beside: Path) -> None:
+    """Remove a file, a link or a folder, as :func:`remove_folder`; of a link not what it leads to.
+
+    Args:
+        path: may be there or not.
+        beside: as for a folder.
+    """
+    if path.is_dir() and not path.is_symlink():
+        remove_folder(path, beside)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def names_below(folder: Path, *inner: str) -> set[str]:
+    """Of what lies in a folder, or, with their own, in folders of it; not of what is removed.
+
+    Args:
+        folder: may be there or not.
+        inner: names of folders of it, which may be there or not.
+    """
+    places = [folder / name for name in inner or (".",)]
+    found = [entry for place in places if place.is_dir() for entry in place.iterdir()]
+    return {entry.relative_to(folder).as_posix() for entry in found if not is_aside(entry)}
 
 
 def is_left(name: str) -> bool:

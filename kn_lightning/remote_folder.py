@@ -112,12 +112,11 @@ class RemoteFolder(RunFolder):
         super().open(config, environment, skipped, identity, overwrite)
         if self.is_complete:
             self.fetch()
-            self._part_numbers()
-            self._remove("parts")
             return
         for left in filter(_TEMPORARY.fullmatch, self.place.names("parts")):
             self._remove(f"parts/{left}")  # of ranks that were killed
-        self.publish(ENVIRONMENT, CONFIG, SKIPPED)
+        with first_reached("run_dir"):
+            self.publish(ENVIRONMENT, CONFIG, SKIPPED)
 
     def check(self, plan: Any) -> None:
         """As of a local folder, of all parts that lie there."""
@@ -127,6 +126,10 @@ class RemoteFolder(RunFolder):
                 if not (self.parts / part_name(number)).is_dir():
                     self._fetch_part(number)
         super().check(plan)
+
+    def _remove_parts(self) -> None:
+        self._part_numbers()
+        self._remove("parts")
 
     def _part(self, number: int) -> str:
         return f"{self.name}/parts/{part_name(number)}{_TAR}"

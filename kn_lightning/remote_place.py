@@ -52,6 +52,8 @@ def place_of(name: str | Path, flag: str) -> Path | RemotePlace:
     try:
         if "//" not in str(name):
             raise ValueError("an address has two slashes")
+        if not str(name).partition("//")[2].strip("/"):  # of file:// fsspec makes where we are
+            raise ValueError("it names no folder there")
         files, root = url_to_fs(str(name), use_listings_cache=False)
         if isinstance(files, LocalFileSystem):
             return checked_path(flag, root)

@@ -5,7 +5,6 @@ Closing joins what is below ``parts/``, in the study's order, to the tables.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import yaml
 
 from kn_lightning.census import (
     DIGESTS,
+    SECONDS,
     check_all,
     check_left,
     check_names,
@@ -28,12 +28,12 @@ from kn_lightning.census import (
     scores_file,
     study_of,
 )
-from kn_lightning.claim import HOLDER, LOCK, RunLock, check_free, check_same, identity_of
-from kn_lightning.errors import InputError
+from kn_lightning.claim import RunLock, check_free, check_same, check_still
 from kn_lightning.files import is_aside, is_left, move_whole, remove_folder, write_whole
 from kn_lightning.fingerprint import identity_sha256
 from kn_lightning.pack_claims import end_claims
 from kn_lightning.parts import finished, joined_records, joined_rows, write_part, write_rows
+from kn_lightning.run_entries import RunEntries
 from kn_lightning.run_names import (
     CONFIG,
     ENVIRONMENT,
@@ -43,10 +43,10 @@ from kn_lightning.run_names import (
     name_others,
     refuse_others,
 )
-from kn_lightning.schema import ASKED_BY, SCHEMA_VERSION, TABLES
+from kn_lightning.schema import ASKED_BY, TABLES
 
 
-class RunFolder:
+class RunFolder(RunEntries):
     """Results of one study in one folder.
 
     Attributes:
@@ -60,9 +60,7 @@ class RunFolder:
     has_claims = True
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name = str(path)
-        """What a user calls it."""
+        super().__init__(path)
         self.parts = path / "parts"
         self.stop_file = path / "stop"
         """Where a signal to one rank is noted for all."""
@@ -71,8 +69,9 @@ class RunFolder:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all tables are in place."""
-        return {*self._files(), SKIPPED, ENVIRONMENT} <= self._names()
+        """Whether the run was closed, and all tables are in place."""
+        there = {*self._files(), SKIPPED, ENVIRONMENT} <= self._names()
+        return there and bool(self.environment().get(SECONDS))  # else they are somebody's own
 
     def fetch(self) -> Path:
         """The folder of a finished run, here: a local one is.
@@ -83,13 +82,6 @@ class RunFolder:
         if self.path.is_dir():
             check_kinds(self.path, self.name)
         return self.path
-
-    def publish(self, *names: str) -> None:
-        """Bring files, or all in a folder, to where the run lies; those of a local one are there.
-
-        Args:
-            names: relative to the run folder.
-        """
 
     def open(
         self,
@@ -129,9 +121,6 @@ class RunFolder:
         for name in filter(is_left, self._names() | self._names(*STAYING)):
             self._remove(name)
         if self.is_complete:
-            if self.parts.is_dir():  # of a run that was cut off while closing
-                check_names(self.parts)
-                shutil.rmtree(self.parts, ignore_errors=True)
             return
         self.parts.mkdir(exist_ok=True)
         for left in filter(is_temporary, self.parts.iterdir()):  # of ranks that were killed
@@ -152,7 +141,7 @@ class RunFolder:
             check_free(self.path, self.name, f".{ENVIRONMENT}.", self._names)
         else:
             check_same(self.name, known, identity)
-            check_kinds(self.path, self.name)
+        check_kinds(self.path, self.name)
         return known is not None
 
     def _claim(self) -> None:
@@ -170,20 +159,6 @@ class RunFolder:
         for name in sorted(names, key=ENVIRONMENT.__eq__):
             self._remove(name)
 
-    def _names(self, *inner: str) -> set[str]:
-        """Of what lies in the folder, or, with their own, in folders of it."""
-        places = [self.path / name for name in inner or (".",)]
-        found = [entry for place in places if place.is_dir() for entry in place.iterdir()]
-        names = {e.relative_to(self.path).as_posix() for e in found if not is_aside(e)}
-        return names - {LOCK, HOLDER}
-
-    def _remove(self, name: str) -> None:
-        entry = self.path / name
-        if entry.is_dir():
-            remove_folder(entry, self.path)
-        else:
-            entry.unlink(missing_ok=True)
-
     def check(self, plan: Sequence[Sequence[str]]) -> None:
         """Raise InputError where a part or table is not as it was written, or not of this study.
 
@@ -193,25 +168,21 @@ class RunFolder:
         if self.is_complete:
             check_tables(self.path, self.environment(), self.name)
             check_scores(self.environment(), self.name, self._scores_sha256)
+            self._remove_parts()
         else:
-            check_left(self.path, self.environment(), self.name, self._files())
-            check_parts(self.parts, plan, self.study, self._scores_sha256, self._part)
+            files = self._files()
+            check_left(self.path, self.environment(), self.name, files)
+            check_parts(self.parts, plan, self.study, files, self._scores_sha256, self._part)
+
+    def _remove_parts(self) -> None:
+        """Those of a run that was cut off while closing."""
+        if self.parts.is_dir():
+            check_names(self.parts)
+            shutil.rmtree(self.parts, ignore_errors=True)
 
     def _part(self, number: int) -> str:
         """What a user calls the part of a pack."""
         return str(self.parts / part_name(number))
-
-    def write_environment(self, environment: dict[str, Any]) -> None:
-        """Replace ``environment.json``."""
-        record = {"schema_version": SCHEMA_VERSION, **environment}
-        write_whole(
-            self.path / ENVIRONMENT, json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        )
-
-    def environment(self) -> dict[str, Any]:
-        """What ``environment.json`` says."""
-        record: dict[str, Any] = json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8"))
-        return record
 
     def finished_packs(self) -> frozenset[int]:
         """Numbers of the packs that are wholly on disk."""
@@ -251,18 +222,7 @@ class RunFolder:
 
     def _check_study(self, number: int) -> None:
         """A rank may outlive its command, and --overwrite the study."""
-        if identity_sha256(self._identity() or {}) != self.study:
-            raise InputError(
-                f"run_dir {self.name} holds another study by now, which another command has begun"
-                f" there; pack {number} isn't written"
-            )
-
-    def _write_scores(self, name: str, content: bytes) -> None:
-        write_whole(self.path / name, content)
-
-    def _scores_sha256(self, number: int) -> str | None:
-        path = self.path / scores_file(number)
-        return digest(path) if path.is_file() else None
+        check_still(self.name, self._identity() or {}, self.study, number)
 
     def close(self, n_packs: int) -> None:
         """Join the parts to the tables, add up their seconds, and remove them.
@@ -294,7 +254,7 @@ class RunFolder:
         return {f"{name}.parquet": name for name in names}
 
     def _temporary(self, name: str) -> Path:
-        return self.path / f"{name}.parquet.tmp"
-
-    def _identity(self) -> dict[str, Any] | None:
-        return identity_of(self.path / ENVIRONMENT, self.name)
+        """A new file for a table: one that lies there may be a link to somewhere else."""
+        path = self.path / f"{name}.parquet.tmp"
+        path.unlink(missing_ok=True)
+        return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -72,21 +73,32 @@ def _others(names: Iterable[str]) -> str:
 
 
 def check_kinds(run: Path, name: str) -> None:
-    """Raise InputError where a file has a name of a run's folders, or a folder one of its files.
+    """Raise InputError where what has a name of a run's own can't be: no folder, or no file.
 
     Args:
         run: the run folder.
         name: what a user calls it.
     """
     for entry in sorted(run.iterdir()):
-        is_folder = entry.is_dir()
-        wrong = _FILES if is_folder else _FOLDERS
-        if (
-            wrong.fullmatch(entry.name)
-            and not is_aside(entry)
-            and os.path.lexists(entry)  # another command may remove its claims meanwhile
-        ):
+        if (kind := _wrong_kind(entry)) and not is_aside(entry):
             raise InputError(
-                f"run_dir {name}: {entry.name} is {'a' if is_folder else 'no'} folder, so none of"
-                " a run's; move it elsewhere, then run the same command"
+                f"run_dir {name}: {entry.name} is {kind}, so none of a run's; move it elsewhere,"
+                " then run the same command"
             )
+
+
+def _wrong_kind(entry: Path) -> str | None:
+    """What an entry is that a run's own of its name isn't."""
+    is_folder = _FOLDERS.fullmatch(entry.name)
+    if not (is_folder or _FILES.fullmatch(entry.name)):
+        return None
+    try:
+        mode = entry.stat().st_mode
+    except OSError:
+        # Another command may have removed its claims meanwhile.
+        return "a link to nothing" if os.path.lexists(entry) else None
+    if is_folder:
+        return None if stat.S_ISDIR(mode) else "no folder"
+    if stat.S_ISREG(mode):
+        return None
+    return "a folder" if stat.S_ISDIR(mode) else "no file"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,7 +21,7 @@ from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole
 from kn_lightning.parts import write_part
 from kn_lightning.run_folder import RunFolder
-from kn_lightning.schema import SKIPPED_TABLE
+from kn_lightning.schema import SKIPPED_TABLE, TABLES
 
 PLAN = [["kitten/0", "kitten/1"], ["puppy/0"]]
 
@@ -34,6 +36,7 @@ def write(
 ) -> None:
     """A part with one row of coarse neurons, and one of knowledge neurons."""
     tables = {
+        "completeness": TABLES["completeness"].empty_table(),
         "prompts": pa.table({"prompt_id": ids, "concept": [i.split("/")[0] for i in ids]}),
         "coarse": pa.table({"prompt_id": [coarse], "layer": [0]}),
         "neurons": pa.table({"concept": [concept], "layer": [0]}),
@@ -110,6 +113,25 @@ def _with_words_for_seconds(part: Path) -> None:
     _changed_record(part, seconds={"total": "long"})
 
 
+def _with_seconds(value: object) -> Callable[[Path], None]:
+    return lambda part: _changed_record(part, seconds={"total": value, "edits": 1.5})
+
+
+def _with_a_pipe(part: Path) -> None:
+    os.mkfifo(part / "notes")
+
+
+def _with_a_link(part: Path) -> None:
+    (part / "coarse.parquet").rename(part.parent.parent / "coarse.parquet.tmp")
+    (part / "coarse.parquet").symlink_to(part.parent.parent / "coarse.parquet.tmp")
+
+
+def _without_a_table_and_its_digest(part: Path) -> None:
+    (part / "edits.parquet").unlink()
+    digests = json.loads((part / RECORD).read_text())["sha256"]
+    _changed_record(part, sha256={name: own for name, own in digests.items() if name[0] != "e"})
+
+
 def _nested_without_end(part: Path) -> None:
     (part / RECORD).write_text("[" * 100_000)
 
@@ -132,6 +154,13 @@ def _copied_from_another(part: Path) -> None:
         (_of_another_study, "is of another study"),
         (_without_seconds, "torn"),
         (_with_words_for_seconds, "torn: seconds of its pack.json"),
+        (_with_seconds(10**400), "torn: seconds of its pack.json"),
+        (_with_seconds(math.nan), "torn: seconds of its pack.json"),
+        (_with_seconds(-1), "torn: seconds of its pack.json"),
+        (_with_seconds(True), "torn: seconds of its pack.json"),
+        (_with_a_pipe, "torn: notes is no file"),
+        (_with_a_link, "torn: coarse.parquet is no file"),
+        (_without_a_table_and_its_digest, "torn: edits.parquet is missing"),
         (_nested_without_end, "torn"),
         (_copied_from_another, "holds other prompts"),
     ],
@@ -207,11 +236,12 @@ def test_all_that_is_strange_is_named_at_once_even_in_a_finished_run(folder: Run
         folder.close(2)
     (folder.parts / "mine.tmp").mkdir()
     (folder.parts / "notes").touch()
+    open_again(folder)
     with (
         mock.patch.object(folder, "_files", return_value={}),
         pytest.raises(InputError, match="mine.tmp, notes is none of this study's"),
     ):
-        open_again(folder)
+        folder.check(PLAN)
     assert (folder.parts / "mine.tmp").is_dir()
 
 

@@ -364,6 +364,25 @@ def test_a_part_holds_plain_files_alone(store: Any, tmp_path: Path, kind: bytes)
         opened().check([["0", "0"]])
 
 
+def test_address_that_takes_no_file_is_bad_input_at_the_start(store: Any) -> None:
+    with (
+        mock.patch.object(type(store), "pipe_file", side_effect=ValueError("read only")),
+        pytest.raises(InputError, match=f"run_dir {ADDRESS}/environment.json: read only; put that"),
+    ):
+        opened()
+
+
+def test_tables_of_another_run_are_no_results_of_an_unfinished_one(store: Any) -> None:
+    folder = opened()
+    folder.write_part(0, tables(0), SECONDS)
+    for name in TABLES:
+        store.pipe_file(f"/bucket/run/{name}.parquet", b"mine")
+    again = opened()
+    with pytest.raises(InputError, match=r"coarse.parquet is none of this run's; move it"):
+        again.check([["0", "0"]])
+    assert again.finished_packs() == {0}
+
+
 def test_foreign_files_are_reported_and_left(store: Any) -> None:
     store.pipe_file("/bucket/run/notes.txt", b"mine")
     with pytest.raises(InputError, match=f"run_dir {ADDRESS} is not empty and holds no run"):
@@ -402,6 +421,6 @@ def test_secrets_in_an_address_are_not_shown(store: Any) -> None:
     said = "memory://bucket/run/environment.json: no answer from memory://bucket/run in time"
     with (
         mock.patch.object(type(store), "mv", side_effect=lost),
-        pytest.raises(OSError, match=f"^{said}$"),
+        pytest.raises(InputError, match=f"^run_dir {said}; put that right"),
     ):
         folder.open({}, {}, NO_ROWS, IDENTITY)

@@ -82,6 +82,7 @@ def test_name_with_a_colon_is_a_folder_like_any_other(
         ("nonsense://a/b", "nonsense"),
         ("memory:/a/b", "two slashes"),
         ("memory://", "names no folder"),
+        ("file://", "names no folder"),
     ],
 )
 def test_what_is_wrong_with_an_address_is_said_with_its_flag(address: str, said: str) -> None:

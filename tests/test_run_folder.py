@@ -273,14 +273,14 @@ def test_entry_of_the_wrong_kind_is_refused_and_goes_with_the_run_alone(
 
 def test_claims_that_another_command_removes_meanwhile_are_no_fault(folder: RunFolder) -> None:
     claims = folder.path / begin_claims(folder.path)
-    is_dir = Path.is_dir
+    stat = Path.stat
 
-    def removed(path: Path) -> bool:
-        if path == claims:
+    def removed(path: Path, **keywords: bool) -> os.stat_result:
+        if path == claims and os.path.lexists(claims):
             claims.rmdir()
-        return is_dir(path)
+        return stat(path, **keywords)
 
-    with mock.patch.object(Path, "is_dir", removed):
+    with mock.patch.object(Path, "stat", removed):
         assert folder.fetch() == folder.path
     assert not claims.exists()
 
@@ -324,6 +324,7 @@ def test_run_cut_off_while_parts_are_removed_is_tidied_up(folder: RunFolder) -> 
         folder.close(1)
     assert folder.is_complete
     folder.open({"a": 1}, {"versions": {}}, NO_ROWS, IDENTITY)
+    folder.check([["0", "0"]])
     assert not folder.parts.exists()
 
 

@@ -49,13 +49,18 @@ def digest(path: Path) -> str:
 
 
 def check_tables(folder: Path, environment: Mapping[str, Any], name: str) -> None:
-    """Raise InputError where a table is not as it was written.
+    """Raise InputError where a table is not as it was written, or the run wasn't closed.
 
     Args:
-        folder: a finished run.
+        folder: a run with all its tables.
         environment: its ``environment.json``; of runs from before it had digests nothing is said.
         name: what a user calls the folder.
     """
+    if environment.get(SECONDS) == {}:  # as it begins: the tables are somebody's own
+        raise InputError(
+            f"{name}: not a finished run, and its tables are of another; move them elsewhere, then"
+            f" finish it with `python analyze.py --run_dir {name}` and the settings it began with"
+        )
     for file, sha256 in _digests(environment, name):
         path = folder / file
         # Kept scores may be gigabytes, and no command reads them.

@@ -112,6 +112,32 @@ def test_kept_scores_of_a_finished_run_are_checked_unless_they_were_removed(
         assert command("analyze.py", *flags, "--run_dir", run).code == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report",),
+        ("neurons", "n.json"),
+        ("edit", "new", "--concepts", "x", "--weights", "erase_zero"),
+    ],
+)
+def test_tables_of_another_run_are_no_results_of_an_unfinished_one(
+    tmp_path: Path, finished: Path, words: tuple[str, ...]
+) -> None:
+    run = tmp_path / "run"
+    with no_report():
+        stopped = command(
+            "analyze.py", *STUDY, "--run_dir", run, "--trainer.limit_predict_batches", 1
+        )
+    assert stopped.code == 2
+    for path in finished.glob("*.parquet"):
+        shutil.copy(path, run)
+    name, *rest = words
+    done = command("analyze.py", name, run, *rest)
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert f"{run}: not a finished run, and its tables are of another; move them" in line
+
+
 def test_run_from_before_there_were_digests_is_read_as_it_is(run: Path) -> None:
     path = run / "environment.json"
     environment = json.loads(path.read_text(encoding="utf-8"))

@@ -127,9 +127,8 @@ class RemoteFolder(RunFolder):
                     self._fetch_part(number)
         super().check(plan)
 
-    def _remove_parts(self) -> None:
+    def _check_part_names(self) -> None:
         self._part_numbers()
-        self._remove("parts")
 
     def _part(self, number: int) -> str:
         return f"{self.name}/parts/{part_name(number)}{_TAR}"

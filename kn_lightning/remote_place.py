@@ -20,7 +20,7 @@ from typing import Any
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from kn_lightning.data.addresses import public_text
+from kn_lightning.data.addresses import public_text, public_url
 from kn_lightning.errors import InputError
 from kn_lightning.files import checked_path, write_whole
 
@@ -48,7 +48,7 @@ def place_of(name: str | Path, flag: str) -> Path | RemotePlace:
         # A relative name that begins like "exp:1" is an address to Arrow.
         first = str(path).partition("/")[0]
         return path.absolute() if ":" in first or first.startswith("~") else path
-    shown = public_text(str(name))
+    shown = public_url(str(name))
     try:
         if "//" not in str(name):
             raise ValueError("an address has two slashes")
@@ -63,8 +63,11 @@ def place_of(name: str | Path, flag: str) -> Path | RemotePlace:
     except InputError:
         raise
     except Exception as error:  # each file system has errors of its own
+        # A library that can't read an address may show a part of its password.
+        hidden = shown != str(name) and isinstance(error, ValueError)
+        said = "no address that can be read" if hidden else _said(error).replace(str(name), shown)
         raise InputError(
-            f"{flag} {shown}: {_said(error)}; give a folder, or an address that this machine can"
+            f"{flag} {shown}: {said}; give a folder, or an address that this machine can"
             " write to, with the package that fsspec wants for its kind (s3fs for s3://, gcsfs for gs://)"
         ) from error
 

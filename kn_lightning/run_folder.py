@@ -153,6 +153,8 @@ class RunFolder(RunEntries):
 
     def _remove_run(self) -> None:
         """Empty the folder, or raise InputError where it holds what no run has written."""
+        check_kinds(self.path, self.name)
+        self._check_part_names()
         names = self._names()  # once: what comes meanwhile is not removed
         refuse_others(names | self._names(*STAYING), self.name)
         # Its environment last: until then it is known to be a run.
@@ -168,17 +170,17 @@ class RunFolder(RunEntries):
         if self.is_complete:
             check_tables(self.path, self.environment(), self.name)
             check_scores(self.environment(), self.name, self._scores_sha256)
-            self._remove_parts()
+            self._check_part_names()  # of a run that was cut off while closing
+            self._remove("parts")
         else:
             files = self._files()
             check_left(self.path, self.environment(), self.name, files)
             check_parts(self.parts, plan, self.study, files, self._scores_sha256, self._part)
 
-    def _remove_parts(self) -> None:
-        """Those of a run that was cut off while closing."""
+    def _check_part_names(self) -> None:
+        """Raise InputError where something lies among the parts that can't be one."""
         if self.parts.is_dir():
             check_names(self.parts)
-            shutil.rmtree(self.parts, ignore_errors=True)
 
     def _part(self, number: int) -> str:
         """What a user calls the part of a pack."""
@@ -236,11 +238,13 @@ class RunFolder(RunEntries):
         for file, name in self._files().items():
             rows = joined_rows(parts, name, self._identity() or {})
             files[file] = write_rows(rows, self._temporary(name))
-        # Before they are in place: with all of them there the run is complete, and is checked.
         seconds, scores = joined_records(parts)
         digests = {name: digest(path) for name, path in files.items()}
-        self.write_environment(self.environment() | {"seconds": seconds, DIGESTS: digests | scores})
         del files[SKIPPED]
+        for name in files:  # of a run that is computed again, before it is said what is in the new
+            self._remove(name)
+        # Before they are in place: with all of them there the run is complete, and is checked.
+        self.write_environment(self.environment() | {SECONDS: seconds, DIGESTS: digests | scores})
         for name, temporary in files.items():
             move_whole(temporary, self.path / name)
         remove_folder(self.parts, self.path)

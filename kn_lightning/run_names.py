@@ -22,6 +22,27 @@ ENVIRONMENT = "environment.json"
 SKIPPED = "skipped.parquet"
 RUN_ID = "wandb_run_id"
 """Names the W&B run to go on with."""
+FIGURES = (
+    "change_by_kind",
+    "suppress_histogram",
+    "amplify_histogram",
+    "suppress_by_pos",
+    "amplify_by_pos",
+    "dose_curve",
+    "top_curve",
+    "weight_edits",
+    "values",
+    "suppress_concepts",
+    "amplify_concepts",
+    "neurons_by_layer",
+    "neurons_per_concept",
+    "consistency",
+    "overlap",
+    "completeness",
+    "agreement",
+)
+"""Every figure of a run's report, the answer to the study's question first."""
+FORMATION_FIGURES = ("formation", "formation_order", "formation_by_layer", "formation_by_pos")
 _TABLES = "|".join((*TABLES, *OPTIONAL_TABLES, "skipped", *FORMATION_TABLES))
 _FOLDERS = re.compile(rf"parts|scores|figures|{CLAIMS}")
 _FILES = re.compile(
@@ -29,7 +50,9 @@ _FILES = re.compile(
     rf"|{re.escape(LOCK)}|{re.escape(HOLDER)}|({_TABLES})\.parquet(\.tmp)?|\..+\.tmp"
 )
 _INSIDE = re.compile(
-    r"scores/\d{6,}\.safetensors|figures/\w+\.(png|svg)|(scores|figures)/\..+\.tmp", re.ASCII
+    rf"scores/\d{{6,}}\.safetensors|figures/({'|'.join(FIGURES + FORMATION_FIGURES)})\.(png|svg)"
+    r"|(scores|figures)/\..+\.tmp",
+    re.ASCII,
 )
 STAYING = ("scores", "figures")
 """Folders of a run with files that stay when it is finished."""
@@ -79,18 +102,20 @@ def check_kinds(run: Path, name: str) -> None:
         run: the run folder.
         name: what a user calls it.
     """
-    for entry in sorted(run.iterdir()):
-        if (kind := _wrong_kind(entry)) and not is_aside(entry):
-            raise InputError(
-                f"run_dir {name}: {entry.name} is {kind}, so none of a run's; move it elsewhere,"
-                " then run the same command"
-            )
+    for inner in (".", *STAYING):
+        for entry in sorted((run / inner).iterdir()) if (run / inner).is_dir() else ():
+            own = entry.relative_to(run).as_posix()
+            if (kind := _wrong_kind(entry, own)) and not is_aside(entry):
+                raise InputError(
+                    f"run_dir {name}: {own} is {kind}, so none of a run's; move it elsewhere, then"
+                    " run the same command"
+                )
 
 
-def _wrong_kind(entry: Path) -> str | None:
+def _wrong_kind(entry: Path, name: str) -> str | None:
     """What an entry is that a run's own of its name isn't."""
-    is_folder = _FOLDERS.fullmatch(entry.name)
-    if not (is_folder or _FILES.fullmatch(entry.name)):
+    is_folder = _FOLDERS.fullmatch(name)
+    if not is_written(name):
         return None
     try:
         mode = entry.stat().st_mode

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pyarrow.parquet as pq
 import pytest
 from test_run_folder import IDENTITY, NO_ROWS, SECONDS, contents, folder, tables
 
+from kn_lightning import run_names
 from kn_lightning.errors import InputError
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import TABLES
@@ -99,3 +101,50 @@ def test_folder_of_a_files_name_where_no_run_is_yet_is_bad_input(tmp_path: Path,
     (tmp_path / "run" / name).mkdir(parents=True)
     with pytest.raises(InputError, match=r"is a folder, so none of a run's|is not empty"):
         _goes_on(tmp_path / "run")
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize(
+    "name",
+    ["report.md/mine", "parts/mine", "figures/mine.png", "figures/overlap.png/mine", "scores/mine"],
+)
+def test_overwriting_removes_nothing_where_somethings_is_not_of_a_run(
+    folder: RunFolder, name: str, finished: bool
+) -> None:
+    folder.write_part(0, tables(0), SECONDS)
+    if finished:
+        folder.close(1)
+    folder.release()
+    (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder.path / name).write_text("mine")
+    before = contents(folder.path)
+    with pytest.raises(InputError, match=r"move it elsewhere"):
+        _goes_on(folder.path, overwrite=True)
+    lock = {".lock": b"", ".lock.by": b""}
+    assert {**contents(folder.path), **lock} == {**before, **lock}
+
+
+def test_run_computed_again_with_other_bits_and_killed_while_closing_goes_on(
+    folder: RunFolder,
+) -> None:
+    folder.write_part(0, tables(0), SECONDS)
+    folder.close(1)
+    (folder.path / "neurons.parquet").unlink()
+    again = RunFolder(folder.path)
+    again.open({"a": 1}, {}, NO_ROWS, dict(IDENTITY))
+    again.check(PLAN)
+    again.write_part(0, tables(0, n_rows=1) | {"prompts": tables(0)["prompts"]}, SECONDS)
+    with (
+        mock.patch("kn_lightning.run_folder.move_whole", side_effect=OSError("killed")),
+        pytest.raises(OSError, match="killed"),
+    ):
+        again.close(1)
+    again.release()
+    _goes_on(folder.path)
+    assert pq.read_table(folder.path / "coarse.parquet").num_rows == 1
+
+
+def test_figures_are_of_these_names() -> None:
+    drawn = (Path(run_names.__file__).parent / "report" / "formation_page.py").read_text()
+    assert all(f'"{name}": formation_figures.' in drawn for name in run_names.FORMATION_FIGURES)
+    assert drawn.count(": formation_figures.") == len(run_names.FORMATION_FIGURES)

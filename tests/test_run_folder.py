@@ -244,7 +244,7 @@ def test_what_is_no_run_is_refused_and_left_untouched(
         "report.html",
     ],
 )
-def test_entry_of_the_wrong_kind_is_refused_and_goes_with_the_run_alone(
+def test_entry_of_the_wrong_kind_is_refused_and_left(
     folder: RunFolder, name: str, finished: bool
 ) -> None:
     folder.write_part(0, tables(0), SECONDS)
@@ -265,10 +265,9 @@ def test_entry_of_the_wrong_kind_is_refused_and_goes_with_the_run_alone(
     with pytest.raises(InputError, match=f"{name} is (a|no) folder"):
         RunFolder(folder.path).fetch()
     assert contents(folder.path) == before
-    if name == ".lock":  # no run is overwritten without it
-        return
-    _overwrite(RunFolder(folder.path))
-    assert not entry.exists() or entry.is_dir() == (name == "parts")
+    with pytest.raises(InputError if name != ".lock" else (InputError, OSError), match=name):
+        _overwrite(RunFolder(folder.path))
+    assert entry.is_dir() == (before[name] is None)
 
 
 def test_claims_that_another_command_removes_meanwhile_are_no_fault(folder: RunFolder) -> None:

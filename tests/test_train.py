@@ -225,6 +225,16 @@ def test_named_encoder_is_trained_gently_and_validated_every_epoch(data: str) ->
     assert settings()["model"]["learning_rate"] > 1e-4
 
 
+@pytest.mark.parametrize("inner", ["figures", "parts/encoder"])
+def test_export_among_a_runs_own_is_refused(tmp_path: Path, inner: str) -> None:
+    (tmp_path / "environment.json").write_text("{}")
+    folder = tmp_path / inner
+    done = command("train.py", "--model.encoder", "embedded", "--export.folder", folder)
+    assert done.code == 2
+    assert f"export.folder {folder}: {inner.partition('/')[0]} is a name of a run's own" in done.err
+    assert not folder.exists()
+
+
 def test_folder_that_cannot_be_written_is_said_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "encoder"

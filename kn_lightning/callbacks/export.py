@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from kn_lightning.encoders.finite import not_finite
 from kn_lightning.errors import Diverged, InputError
 from kn_lightning.files import checked_path, named_errors
-from kn_lightning.own_files import check_no_run
+from kn_lightning.own_files import check_no_run, check_not_of_a_run
 from kn_lightning.ranks import on_all_ranks
 
 
@@ -25,6 +25,7 @@ class ExportCallback(Callback):
     def __init__(self, folder: Path = Path("checkpoints/encoder")) -> None:
         self.folder = checked_path("export.folder", folder)
         check_no_run("export.folder", self.folder)
+        check_not_of_a_run("export.folder", self.folder)
         self._made: list[Path] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # Also where the scheme was forgotten: such an address ends up in an error message.
-_USER = re.compile(r"^((?:[^/?#@]*:)?/+)?[^/?#]*@")
+_USER = re.compile(r"^((?:[^/?#@]*:)?/+)?(?:[^/?#:@]*:(?!\d*/)[^?]{0,200}|[^/?#]*)@")
 _END = r"[)\]}'\"?!.,:;]{0,9}(?:\s|$)"
 """Of an address in a sentence: the marks behind it belong to the sentence.
 
@@ -13,7 +13,8 @@ Numbers of letters are bounded: a message may have millions, of which each could
 """
 _IN_TEXT = re.compile(
     r"([a-z][a-z\d+.-]{1,30}:/+|(?<![^\s'\"=(\[,])//)"  # a path object leaves one slash of two
-    r"(?:[^/\s]*@)?"
+    # A password may have a slash, which ends what is before a port.
+    r"(?:[^/\s:@]{0,200}:(?!\d*/)\S{0,200}@|[^/\s]*@)?"
     r"([^\s?#]*)"
     rf"(?:[?#](?!{_END})\S*?(?={_END}))?",
     re.IGNORECASE,
@@ -26,7 +27,7 @@ def public_url(url: str) -> str:
     All of these may hold secrets: "https://me:password@host/data.zip?token=1" gives
     "https://host/data.zip".
     """
-    return _USER.sub(r"\1", re.split("[?#]", url, maxsplit=1)[0])
+    return re.split("[?#]", _USER.sub(r"\1", url), maxsplit=1)[0]
 
 
 def public_text(text: str) -> str:

@@ -61,6 +61,7 @@ def write_report(run_dir: Path, language: str = "en") -> Path:
     from kn_lightning import files
     from kn_lightning.report import changes, explorer, figures, page, summary, tables
     from kn_lightning.report.language import speaking
+    from kn_lightning.run_names import FIGURES
 
     run_dir = Path(run_dir)
     if (run_dir / "formation.json").is_file():
@@ -78,7 +79,7 @@ def write_report(run_dir: Path, language: str = "en") -> Path:
         files.write_whole(run_dir / "figures" / f"{picture.name}.png", picture.png)
         files.write_whole(run_dir / "figures" / f"{picture.name}.svg", picture.svg)
     # What an earlier report drew and this one has no data for would be taken for its own.
-    for name in set(figures.ORDER) - {picture.name for picture in pictures}:
+    for name in set(FIGURES) - {picture.name for picture in pictures}:
         for suffix in ("png", "svg"):
             (run_dir / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
     files.write_whole(run_dir / "summary.json", summary.as_json(numbers))

@@ -26,27 +26,7 @@ from kn_lightning.report.listing import Listing
 from kn_lightning.report.rankings import concept_pos
 from kn_lightning.report.summary import neurons_per_concept, relative_residuals
 from kn_lightning.report.tables import RunTables
-
-ORDER = (
-    "change_by_kind",
-    "suppress_histogram",
-    "amplify_histogram",
-    "suppress_by_pos",
-    "amplify_by_pos",
-    "dose_curve",
-    "top_curve",
-    "weight_edits",
-    "values",
-    "suppress_concepts",
-    "amplify_concepts",
-    "neurons_by_layer",
-    "neurons_per_concept",
-    "consistency",
-    "overlap",
-    "completeness",
-    "agreement",
-)
-"""Every figure, the answer to the study's question first."""
+from kn_lightning.run_names import FIGURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +48,7 @@ def pictures(tables: RunTables, measured: Changes, numbers: dict[str, Any]) -> l
     words = captions(numbers)
     drawn = []
     with style():
-        for name in ORDER:
+        for name in FIGURES:
             if name in words:
                 figure = _figure(name, words[name].title, tables, measured, numbers)
                 found = figure_listings(name, figure, numbers)

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
 
+from kn_lightning import run_names
 from kn_lightning.report import figures
 from kn_lightning.report.changes import measured_changes
-from kn_lightning.report.figures import ORDER
 from kn_lightning.report.numerals import GAP, count, number, percent, share, whole_percent
 from kn_lightning.report.summary import PUBLISHED
 from kn_lightning.report.tables import RunTables, run_tables
@@ -123,7 +123,7 @@ FIGURES: dict[str, list[tuple[int, Callable[[float], str]]]] = {
 }
 
 
-@pytest.mark.parametrize("name", ORDER)
+@pytest.mark.parametrize("name", run_names.FIGURES)
 def test_every_number_that_is_drawn_is_in_text(
     page: str, figures_drawn: dict[str, Figure], name: str
 ) -> None:
@@ -223,7 +223,7 @@ def test_best_and_random_neurons_have_their_middle_half(page: str, frames: RunTa
         assert row[4] == f"{percent(low)} to {percent(high)}"
 
 
-@pytest.mark.parametrize("name", [name for name in ORDER if name in HISTOGRAMS])
+@pytest.mark.parametrize("name", [name for name in run_names.FIGURES if name in HISTOGRAMS])
 def test_columns_of_histograms_are_their_heights(
     page: str, figures_drawn: dict[str, Figure], name: str
 ) -> None:

@@ -22,8 +22,8 @@ from kn_lightning.report import (
     write_report,
 )
 from kn_lightning.report.captions import captions
-from kn_lightning.report.figures import ORDER
 from kn_lightning.report.summary import PUBLISHED
+from kn_lightning.run_names import FIGURES
 
 Numbers = dict[str, Any]
 
@@ -35,7 +35,7 @@ def labels(figure: Figure) -> list[str]:
 
 def test_every_figure_of_a_rich_run_is_drawn_twice(rich_run: Path) -> None:
     drawn = {path.name for path in (rich_run / "figures").iterdir()}
-    assert drawn == {f"{name}.{kind}" for name in ORDER for kind in ("png", "svg")}
+    assert drawn == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
 
 
 def test_a_figure_is_laid_out_once_for_both_of_its_files(
@@ -79,7 +79,7 @@ def test_no_legend_title_or_label_of_any_figure_is_cut_off(
 
     monkeypatch.setattr(figures, "svg_and_png", checked)
     write_report(run_dir, language)
-    assert len(drawn) == len(ORDER)
+    assert len(drawn) == len(FIGURES)
     assert not cut
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from kn_lightning.errors import InputError
 from kn_lightning.report import write_report
-from kn_lightning.report.figures import ORDER
 from kn_lightning.report.page import html
+from kn_lightning.run_names import FIGURES
 
 from .runs import (
     ENVIRONMENT,
@@ -28,7 +28,7 @@ from .runs import (
     write_run,
 )
 
-DRAWN = set(ORDER) - {"dose_curve", "top_curve", "agreement", "weight_edits", "values"}
+DRAWN = set(FIGURES) - {"dose_curve", "top_curve", "agreement", "weight_edits", "values"}
 """Figures of the planted run: two factors, no curve, comparison, weight edits or value vectors."""
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

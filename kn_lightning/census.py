@@ -56,7 +56,8 @@ def check_tables(folder: Path, environment: Mapping[str, Any], name: str) -> Non
         environment: its ``environment.json``; of runs from before it had digests nothing is said.
         name: what a user calls the folder.
     """
-    if environment.get(SECONDS) == {}:  # as it begins: the tables are somebody's own
+    # As it begins: the tables are somebody's own.
+    if environment.get(SECONDS) == {} and DIGESTS not in environment:
         raise InputError(
             f"{name}: not a finished run, and its tables are of another; move them elsewhere, then"
             f" finish it with `python analyze.py --run_dir {name}` and the settings it began with"

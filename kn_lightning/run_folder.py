@@ -70,8 +70,11 @@ class RunFolder(RunEntries):
     @property
     def is_complete(self) -> bool:
         """Whether the run was closed, and all tables are in place."""
-        there = {*self._files(), SKIPPED, ENVIRONMENT} <= self._names()
-        return there and bool(self.environment().get(SECONDS))  # else they are somebody's own
+        if not {*self._files(), SKIPPED, ENVIRONMENT} <= self._names():
+            return False
+        # Else they are somebody's own. Earlier versions have noted no digests.
+        environment = self.environment()
+        return DIGESTS in environment or bool(environment.get(SECONDS))
 
     def fetch(self) -> Path:
         """The folder of a finished run, here: a local one is.

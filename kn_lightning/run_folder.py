@@ -133,7 +133,9 @@ class RunFolder(RunEntries):
 
     def admit(self, identity: dict[str, Any], overwrite: bool = False) -> None:
         """Keep other processes out until :meth:`release`, or refuse what :meth:`open` refuses."""
-        if not overwrite or self._identity() is None:
+        if overwrite and self._identity() is not None:
+            check_kinds(self.path, self.name)
+        else:
             self._admits(identity)
         self._claim()
 
@@ -156,7 +158,6 @@ class RunFolder(RunEntries):
 
     def _remove_run(self) -> None:
         """Empty the folder, or raise InputError where it holds what no run has written."""
-        check_kinds(self.path, self.name)
         self._check_part_names()
         names = self._names()  # once: what comes meanwhile is not removed
         refuse_others(names | self._names(*STAYING), self.name)

@@ -28,15 +28,18 @@ def analyze() -> None:
         from kn_lightning.tracking import track_results
 
         cli = AnalyzeCLI()
-    cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
-    if cli.trainer.is_global_zero:
-        cli.config_init.write.end_if_stopped()
-        folder = cli.run_folder
-        write_report(folder.path, cli.config.report.language)
-        folder.publish(*WRITTEN)
-        sys.stdout.write(found(folder.path, cli.config.model.encoder))
-        sys.stdout.write(f"results: {folder.name}\nreport:  {folder.name}/report.html\n")
-        track_results(cli.trainer.loggers, folder.path, cli.config_init.track.artifact)
+    folder = cli.run_folder
+    try:
+        cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
+        if cli.trainer.is_global_zero:
+            cli.config_init.write.end_if_stopped()
+            write_report(folder.path, cli.config.report.language)
+            folder.publish(*WRITTEN)
+            sys.stdout.write(found(folder.path, cli.config.model.encoder))
+            sys.stdout.write(f"results: {folder.name}\nreport:  {folder.name}/report.html\n")
+            track_results(cli.trainer.loggers, folder.path, cli.config_init.track.artifact)
+    finally:
+        folder.release()
 
 
 def report() -> None:

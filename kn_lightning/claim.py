@@ -57,8 +57,11 @@ def check_same(name: str, known: dict[str, Any], identity: dict[str, Any]) -> No
         identity: the same of this study.
     """
     if found := differing(known, identity):
+        # Where a setting differs, hashes may do so because of it: their values say nothing.
+        values = [key for key in found if not key.endswith("sha256")] or found
         changes = ", ".join(
-            f"{key} ({known.get(key)!r} there, {identity.get(key)!r} now)" for key in found
+            f"{key} ({known.get(key)!r} there, {identity.get(key)!r} now)" if key in values else key
+            for key in sorted(found, key=lambda key: key not in values)
         )
         raise InputError(
             f"run_dir {name} holds another study; it differs in {changes}."

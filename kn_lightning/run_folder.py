@@ -153,7 +153,7 @@ class RunFolder(RunEntries):
         self._lock.acquire(self.name)
 
     def release(self) -> None:
-        """Let other processes in."""
+        """Let other processes in; not before the report is there, for that is written, too."""
         self._lock.release()
 
     def _remove_run(self) -> None:
@@ -253,7 +253,6 @@ class RunFolder(RunEntries):
             move_whole(temporary, self.path / name)
         remove_folder(self.parts, self.path)
         self.stop_file.unlink(missing_ok=True)
-        self.release()
 
     def _files(self) -> dict[str, str]:
         """Names of the tables that grow with this study, by their files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import platform
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from callbacks.commands import analyze, command, no_report
 from test_run_folder import contents
 from test_stopping import STUDY
 
-from kn_lightning.claim import HOLDER, LOCK, RunLock
+from kn_lightning.claim import HOLDER, LOCK, RunLock, check_same
 from kn_lightning.errors import InputError
 from kn_lightning.run_folder import RunFolder
 
@@ -84,6 +85,36 @@ def test_command_that_was_killed_keeps_nobody_out(
     analyze(stopped, *STUDY)
     assert RunFolder(stopped).is_complete
     assert not [path for path in stopped.iterdir() if path.name.startswith(".")]
+
+
+def test_run_is_its_commands_until_its_report_is_drawn_and_tracked(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    said = []
+
+    def second_command(*_: object) -> None:
+        holding = [sys.executable, "-c", HOLDING, str(run)]
+        done = subprocess.run(holding, capture_output=True, text=True, input="", check=False)
+        said.append(f"{done.stdout}{done.stderr}")
+
+    with (
+        mock.patch("kn_lightning.report.write_report", second_command),
+        mock.patch("kn_lightning.tracking.track_results", second_command),
+    ):
+        done = command("analyze.py", "--data.max_groups", 1, "--run_dir", run)
+    assert done.code == 0, done.err
+    assert len(said) == 2
+    assert all(f"is being written by process {os.getpid()} on" in text for text in said), said
+    second_command()
+    assert said[2] == "held\n"
+
+
+def test_settings_that_differ_are_named_with_their_values_and_before_hashes() -> None:
+    known = {"data.pos_sha256": "aa", "edit.seed": 0, "model.nodes": 3}
+    now = {"data.pos_sha256": "bb", "edit.seed": 1, "model.nodes": 3}
+    with pytest.raises(InputError, match=r"in edit.seed \(0 there, 1 now\), data.pos_sha256\. "):
+        check_same("run", known, now)
+    with pytest.raises(InputError, match=r"in data.pos_sha256 \('aa' there, 'bb' now\)\. Give"):
+        check_same("run", known | {"edit.seed": 1}, now)
 
 
 def test_lock_is_taken_again_by_its_process_and_leaves_no_trace(tmp_path: Path) -> None:

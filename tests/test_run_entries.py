@@ -32,6 +32,7 @@ def _goes_on(run: Path, overwrite: bool = False) -> None:
     again.check(PLAN)
     again.write_part(0, tables(0), SECONDS)
     again.close(1)
+    again.release()
 
 
 def test_tables_of_another_run_are_no_results_of_an_unfinished_one(folder: RunFolder) -> None:

@@ -166,14 +166,12 @@ class WriteCallback(Callback):
         ):
             self.folder.check(plan)
             self.folder.close(len(plan))
-        self.folder.release()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Signals do what they did before, and another command may go on."""
+        """Signals do what they did before."""
         self.signals.restore()
-        self.folder.release()
 
     def end_if_stopped(self) -> None:
         """Raise Stopped where a signal has ended the study before it was done."""

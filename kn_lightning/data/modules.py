@@ -84,6 +84,8 @@ class PromptGroups(MaskedSentences):
         super().__init__(batch_size)
         if max_groups is not None and max_groups < 1:
             raise InputError(f"data.max_groups {max_groups}: give at least 1")
+        if concepts == []:
+            raise InputError("data.concepts []: give at least one concept, or leave it out")
         if pack_tokens < 1:
             raise InputError(f"data.pack_tokens {pack_tokens}: give at least 1")
         if not 0 <= validation_share < 1:

@@ -100,6 +100,7 @@ FLAGS = (
     Case("Flags", "help of a section", "--edit.help x", ("edit.help: unknown; --help",)),
     Case("Flags", "half of an emoji", "--data \ud83d", ("data '\\ud83d'", "UTF-8", "another")),
     Case("Flags", "an unknown concept", "--data.concepts [qwerty]", ("data.concepts", "qwerty")),
+    Case("Flags", "no concept", "--data.concepts []", ("data.concepts []", "at least one")),
     Case("Flags", "a language unknown", "--report.language fr", ("fr", "en")),
     Case("Flags", "a precision unknown", "--trainer.precision 12-true", ("12-true",)),
     Case("Flags", "a strategy unknown", "--trainer.strategy foo", ("foo",)),

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from .test_quick import BENCHMARKS, rows_of
-from .test_quick import quick as quick
+from .quick import BENCHMARKS, rows_of
+from .quick import quick as quick
 
 pytestmark = pytest.mark.slow
 

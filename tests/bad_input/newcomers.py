@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .case import Case
+from .file_cases import FILES
 from .flag_cases import FLAGS
 from .source_cases import SOURCES
 
@@ -126,5 +127,5 @@ NEWCOMERS = (
     _other("one run", "symmetry none", "run_b", "symmetry RUN_A RUN_B"),
     _other("unknown, of `symmetry`", "symmetry none texts --outptu a.csv", "--output a.csv"),
 )
-EVERY = (*SOURCES, *FLAGS, *NEWCOMERS)
+EVERY = (*SOURCES, *FLAGS, *FILES, *NEWCOMERS)
 """All cases, in the order of the page."""

@@ -29,7 +29,7 @@ from kn_lightning.fingerprint import differing
 from kn_lightning.formation import (
     FormationSettings,
     Step,
-    encoded_groups,
+    encoded_study,
     identity,
     made_with,
     measured,
@@ -37,7 +37,7 @@ from kn_lightning.formation import (
 from kn_lightning.formation_record import FormationRecord
 from kn_lightning.formation_tracking import FormationTracking, shown, trainer_of
 from kn_lightning.parsing import parsed, subcommand
-from kn_lightning.schema import EncodedGroup
+from kn_lightning.schema import EncodedGroup, Skipped
 
 _ALIKE = ("model_type", "num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
 
@@ -150,9 +150,9 @@ class _Study:
                 continue
             encoder = _loaded(str(step.checkpoint))
             encoder.model.to(self.device)  # type: ignore[arg-type]
-            encoded = encoded_groups(encoder, groups, excluded, self.data.tag_pos, self.several)
-            chosen = self.settings.chosen(encoded)
-            done = self._agreed(encoder, chosen, step, steps)
+            encoded = encoded_study(encoder, groups, excluded, self.data.tag_pos, self.several)
+            chosen = self.settings.chosen(encoded.groups)
+            done = self._agreed(encoder, chosen, encoded.skipped, step, steps)
             if step.number in done:
                 continue
             start = time.perf_counter()
@@ -163,7 +163,12 @@ class _Study:
             self.tracking.log(rows[rows["step"] == step.number], tables[1], seconds)
 
     def _agreed(
-        self, encoder: Encoder, groups: list[EncodedGroup], step: Step, steps: Sequence[Step]
+        self,
+        encoder: Encoder,
+        groups: list[EncodedGroup],
+        skipped: Sequence[Skipped],
+        step: Step,
+        steps: Sequence[Step],
     ) -> dict[int, str | None]:
         """What is on disk already, of this very study; the folder is opened at the first."""
         own = identity(encoder, groups, self.settings, self.attribution)
@@ -180,7 +185,7 @@ class _Study:
             origin = made_with(encoder, "checkpoints")
             self.tracking.open()
             if not there:
-                self.record.begin(own, origin)
+                self.record.begin(own, origin, skipped)
             self.tracking.begin(origin, encoder.structure.n_layers)
             self._identity = own
         if found := differing(self._identity, own):

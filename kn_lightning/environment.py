@@ -61,7 +61,7 @@ def environment_record(
         settings.get("edit.unrelated_prompts"),
         study.several,
     )
-    keys = ("answers", "attribution", "compare", "rule", "nodes", "tolerance", "path")
+    keys = ("answers", "attribution", "compare", "rule", "nodes", "tolerance", "path", "candidates")
     quoted = [f"model.{key}" for key in keys]
     quoted += [key for key in settings if key.startswith(("refine.", "edit."))]
     record = {
@@ -94,6 +94,7 @@ def environment_record(
         "study": {
             **{key.split(".", 1)[1]: settings.get(key) for key in quoted},
             "unrelated": unrelated.name,
+            "unrelated_prompts": unrelated.foreign_texts(),
         },
         "seconds": {},
     }

@@ -17,7 +17,7 @@ from kn_lightning.budget import RowBudget
 from kn_lightning.core.neurons import coarse_neurons, refined_neurons
 from kn_lightning.core.registry import AttributionSettings
 from kn_lightning.data import part_of_speech
-from kn_lightning.data.study import make_study, planned_packs
+from kn_lightning.data.study import Study, make_study, planned_packs
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.errors import InputError
 from kn_lightning.schema import Attribution, EncodedGroup, EncodedPrompt, PromptGroup, Skipped
@@ -69,14 +69,14 @@ class Step(NamedTuple):
     checkpoint: str | None = None
 
 
-def encoded_groups(
+def encoded_study(
     encoder: Encoder,
     groups: Sequence[PromptGroup],
     excluded: Sequence[Skipped],
     tag_pos: bool,
     several: bool,
-) -> tuple[EncodedGroup, ...]:
-    """Groups as the encoder reads them, with their parts of speech.
+) -> Study:
+    """Groups as the encoder reads them, with their parts of speech, and what is left out.
 
     Raises:
         InputError: none can be asked about.
@@ -85,8 +85,7 @@ def encoded_groups(
     if tag_pos and any(group.pos is None for group in groups):
         part_of_speech.fetch_tagger()
         tagger = part_of_speech.load_tagger()
-    study = make_study(encoder, groups, _PACK_TOKENS, (), excluded, tagger, several)
-    return study.groups
+    return make_study(encoder, groups, _PACK_TOKENS, (), excluded, tagger, several)
 
 
 def identity(

@@ -7,6 +7,8 @@ before, and a step is there wholly or not at all.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from kn_lightning.formation_tables import (
     CONCEPTS,
     NEURONS,
     RECORD,
+    SKIPPED,
     TABLES,
     compared,
     read_record,
@@ -27,7 +30,7 @@ from kn_lightning.formation_tables import (
 )
 from kn_lightning.remote_place import first_reached, place_of
 from kn_lightning.run_names import RUN_ID
-from kn_lightning.schema import SCHEMA_VERSION
+from kn_lightning.schema import SCHEMA_VERSION, SKIPPED_TABLE, Skipped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +85,7 @@ class FormationRecord:
                 " that one away"
             )
         if self._remote is not None:
-            wanted = {RECORD, RUN_ID, *(f"{name}.parquet" for name in TABLES)}
+            wanted = {RECORD, RUN_ID, *(f"{name}.parquet" for name in (*TABLES, SKIPPED))}
             with first_reached(self.flag):
                 self._remote.fetch(*sorted(names & wanted))
         known = read_record(self.path)["identity"]
@@ -101,11 +104,19 @@ class FormationRecord:
             names = {e.name for e in self.path.iterdir()} if self.path.is_dir() else set()
         return {n for n in names if not (n.startswith(".") and n.endswith(".tmp"))}
 
-    def begin(self, identity: dict[str, Any], made_with: dict[str, Any]) -> None:
-        """Say what the study is and what it was made with; the folder has been checked."""
+    def begin(
+        self, identity: dict[str, Any], made_with: dict[str, Any], skipped: Sequence[Skipped] = ()
+    ) -> None:
+        """Say what the study is, what it was made with and what it leaves out.
+
+        The folder has been checked.
+        """
         content = {"schema_version": SCHEMA_VERSION, "identity": identity, **made_with}
+        rows = pa.Table.from_pylist([asdict(skip) for skip in skipped], schema=SKIPPED_TABLE)
         try:
+            # First: without it the folder is no formation's.
             write_whole(self.path / RECORD, json.dumps(content, indent=1, ensure_ascii=False))
+            self._write(SKIPPED, rows)
             self.publish(RECORD)
         except OSError as error:
             raise InputError(
@@ -140,13 +151,13 @@ class FormationRecord:
         neurons = neurons.sort_values("step", kind="stable", ignore_index=True)
         concepts = compared(concepts, neurons)
         # Neurons first: what has no row in the other table is not read.
-        self._write(NEURONS, neurons)
-        self._write(CONCEPTS, concepts)
+        for name, frame in ((NEURONS, neurons), (CONCEPTS, concepts)):
+            table = pa.Table.from_pandas(frame, schema=TABLES[name], preserve_index=False)
+            self._write(name, table.replace_schema_metadata(None))
         return concepts
 
-    def _write(self, name: str, frame: pd.DataFrame) -> None:
-        table = pa.Table.from_pandas(frame, schema=TABLES[name], preserve_index=False)
+    def _write(self, name: str, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
-        pq.write_table(table.replace_schema_metadata(None), sink)
+        pq.write_table(table, sink)
         write_whole(self.path / f"{name}.parquet", sink.getvalue().to_pybytes())
         self.publish(f"{name}.parquet")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kn_lightning.neuron_sets import Places, Sets
 
 RECORD, CONCEPTS, NEURONS = "formation.json", "formation", "formation_neurons"
+SKIPPED = "skipped"
+"""A table as of a study, of what was left out."""
 
 _STRING, _INT, _FLOAT = pa.string(), pa.int32(), pa.float32()
 TABLES: dict[str, pa.Schema] = {

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from callbacks.commands import command, write_jsonl
@@ -62,6 +64,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"concept": concept, "prompts": [text.format(cue) for text in TEMPLATES], "pos": "noun"}
             for concept, cue in CUES.items()
         ),
+        {"concept": "qwertyuiop", "prompts": ["a [MASK] ."], "pos": "noun"},
     )
     return folder
 
@@ -101,6 +104,15 @@ def test_planted_neurons_are_found_when_they_have_grown_and_not_before(folder: P
             found = own.loc[own["step"] == step, ["layer", "neuron"]]
             there = set(found.itertuples(index=False, name=None)) & PLANTED[concept]
             assert there == (PLANTED[concept] if factor else set()), (concept, step)
+
+
+def test_concept_that_the_encoder_does_not_know_is_listed(
+    folder: Path, numbers: dict[str, Any]
+) -> None:
+    rows = pq.read_table(folder / "skipped.parquet").to_pylist()
+    assert [(row["concept"], row["prompt"]) for row in rows][-1] == ("qwertyuiop", None)
+    assert numbers["left_out"]["concepts"] == ["qwertyuiop"]
+    assert "qwertyuiop" in (folder / "report.md").read_text(encoding="utf-8")
 
 
 def test_steps_of_rise_and_formation_are_those_of_the_planted_growth(
@@ -241,7 +253,8 @@ def test_step_that_was_not_finished_is_not_read(folder: Path, tmp_path: Path) ->
     record.begin({"a": 1}, {})
     early = [frame[frame["step"] < 1000] for frame in (concepts, neurons)]
     record.add(early[0].drop(columns=["jaccard_with_previous", "jaccard_with_last"]), early[1])
-    record._write("formation_neurons", neurons)  # and killed before the other table
+    rows = pa.Table.from_pandas(neurons, preserve_index=False)
+    record._write("formation_neurons", rows)  # and killed before the other table
     assert read_tables(tmp_path)[1]["step"].max() == 20
     with pytest.raises(InputError, match="it differs in a;"):
         record.check({"a": 2}, go_on=True)

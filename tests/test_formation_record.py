@@ -22,7 +22,7 @@ from kn_lightning.report import WRITTEN
 
 ADDRESS = "memory://bucket/record"
 DATA = ("--data", "JsonlPrompts", "--data.path", "groups.jsonl", "--data.tag_pos", "false")
-FILES = {"formation.json", "formation.parquet", "formation_neurons.parquet"}
+FILES = {"formation.json", "formation.parquet", "formation_neurons.parquet", "skipped.parquet"}
 
 
 @pytest.fixture(autouse=True)

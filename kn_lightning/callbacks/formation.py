@@ -19,13 +19,13 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from kn_lightning.data.jsonl import read_jsonl
 from kn_lightning.data.modules import PromptGroups
-from kn_lightning.data.study import merged_groups
+from kn_lightning.data.study import Study, merged_groups
 from kn_lightning.errors import InputError
 from kn_lightning.files import checked_path
 from kn_lightning.formation import (
     FormationSettings,
     Step,
-    encoded_groups,
+    encoded_study,
     identity,
     made_with,
     measured,
@@ -34,7 +34,6 @@ from kn_lightning.formation import (
 from kn_lightning.formation_record import FormationRecord
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.ranks import on_all_ranks
-from kn_lightning.schema import EncodedGroup
 
 _SHARDED = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 
@@ -91,7 +90,8 @@ class FormationCallback(Callback):
                 f"formation.every {self.every}: trainer.strategy shards the weights, and no device"
                 " has them all; use ddp, or study its checkpoints (analyze.py formation)"
             )
-        self._groups = self.settings.chosen(self._found(trainer, pl_module))
+        self._study = self._found(trainer, pl_module)
+        self._groups = self.settings.chosen(self._study.groups)
         self._identity = identity(
             pl_module.encoder, self._groups, self.settings, pl_module.settings
         )
@@ -103,7 +103,8 @@ class FormationCallback(Callback):
             assert isinstance(pl_module, MaskedLanguageModel)
             trainer.strategy.barrier()  # all have checked the folder
             if trainer.is_global_zero:
-                self.record.begin(self._identity, made_with(pl_module.encoder, "training"))
+                origin = made_with(pl_module.encoder, "training")
+                self.record.begin(self._identity, origin, self._study.skipped)
             self._measure(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -116,7 +117,7 @@ class FormationCallback(Callback):
         if self._active:
             self._measure(trainer, pl_module)
 
-    def _found(self, trainer: Trainer, module: MaskedLanguageModel) -> tuple[EncodedGroup, ...]:
+    def _found(self, trainer: Trainer, module: MaskedLanguageModel) -> Study:
         data = trainer.datamodule  # type: ignore[attr-defined]
         several = module.several
         if self.prompts is not None:
@@ -125,7 +126,7 @@ class FormationCallback(Callback):
                 groups = merged_groups(read_jsonl(self.prompts))
                 if not groups:
                     raise InputError("no prompt group; give a file that has one")
-                return encoded_groups(module.encoder, groups, (), True, several)
+                return encoded_study(module.encoder, groups, (), True, several)
             except InputError as error:
                 said = str(error).removeprefix(f"data.path {self.prompts}: ")
                 raise InputError(f"{place}: {said}") from error
@@ -135,7 +136,7 @@ class FormationCallback(Callback):
                 " give a file of them with --formation.prompts"
             )
         groups, _, excluded = data.selected()
-        return encoded_groups(module.encoder, groups, excluded, data.tag_pos, several)
+        return encoded_study(module.encoder, groups, excluded, data.tag_pos, several)
 
     def _measure(self, trainer: Trainer, module: LightningModule) -> None:
         step = trainer.global_step

@@ -75,6 +75,14 @@ class UnrelatedPrompts:
         self._owner = np.array([names[g.concept.casefold()] for g in groups for _ in g.prompts])
         self._prompts = [prompt for group in groups for prompt in group.prompts]
 
+    def foreign_texts(self) -> list[str]:
+        """Prompts of the unrelated concept that are none of the study's, so in none of its tables.
+
+        Those that are given, of this package, or of a group that the study leaves out.
+        """
+        fixed = () if self.fixed is None or self.fixed in self.groups else self.fixed.prompts
+        return [prompt.text for prompt in fixed]
+
     def unrelated(self, group: EncodedGroup) -> tuple[EncodedPrompt, ...]:
         """Prompts of the unrelated concept; none only where all concepts share prompts."""
         texts = {prompt.text for prompt in group.prompts}

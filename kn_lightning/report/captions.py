@@ -57,19 +57,27 @@ def _medians(numbers: Summary, edit: str, shown: Collection[str] | None = None) 
 def _concepts(numbers: Summary, edit: str) -> Caption:
     window = numbers["window"][edit]
     values = {"concepts": concepts(len(window)), "kitten": KITTEN, "edit": edit_label(edit)}
-    return Caption(
-        title=say(
+    if len(window) == numbers["changes"][edit]["own"]["n"]:
+        title = say("Change of the answer's probability by concept, {edit}: {concepts}", **values)
+        chosen = say("All concepts in dictionary order (the paper's figures 3 and 4 show 15).")
+    else:
+        title = say(
             "Change of the answer's probability, {edit}: {concepts} around “{kitten}”", **values
-        ),
-        reading=say(
+        )
+        chosen = say(
             "The concepts around “{kitten}” in dictionary order, a sample chosen by the alphabet "
-            "and not by its result (the paper's figures 3 and 4). The first bar is the relative "
-            "change on the concept's own prompts, the second that on {unrelated}. The knowledge "
-            "neurons of each concept are edited. A bar with an arrow goes on to the value printed "
-            "beside it.",
-            unrelated=kind_label("unrelated", numbers),
+            "and not by its result (the paper's figures 3 and 4).",
             **values,
-        ),
+        )
+    bars = say(
+        "The first bar is the relative change on the concept's own prompts, the second that on "
+        "{unrelated}. The knowledge neurons of each concept are edited. A bar with an arrow goes "
+        "on to the value printed beside it.",
+        unrelated=kind_label("unrelated", numbers),
+    )
+    return Caption(
+        title=title,
+        reading=sentences(chosen, bars),
         alt=say(
             "Bars for {concepts}, own prompts: {list}",
             list=listed(*(f"{row['concept']} {percent(row['own'])}" for row in window)),

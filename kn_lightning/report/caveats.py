@@ -22,6 +22,9 @@ from kn_lightning.report.wording import own_change
 
 Summary = dict[str, Any]
 
+_SHOWN = 4
+"""Unrelated prompts that are quoted."""
+
 
 def caveats(numbers: Summary) -> list[str]:
     """What speaks against reading too much into the findings, plainly."""
@@ -29,7 +32,8 @@ def caveats(numbers: Summary) -> list[str]:
     result += [_against(numbers, edit) for edit in ("suppress", "amplify")]
     result += weight_wording.caveats(numbers)
     result += value_wording.caveats(numbers)
-    result += [_few(numbers), _unknown(numbers), _inexact(numbers), _undefined(numbers)]
+    result += [_few(numbers), _unknown(numbers), _never_guessed(numbers), _unrelated(numbers)]
+    result += [_inexact(numbers), _ablated(numbers), _undefined(numbers)]
     result += [_not_held_out(numbers), _testbed(numbers)]
     return [caveat for caveat in result if caveat]
 
@@ -123,6 +127,31 @@ def _unknown(numbers: Summary) -> str:
     )
 
 
+def _never_guessed(numbers: Summary) -> str:
+    n = numbers["known"]["concepts_never_guessed"]
+    if not n:
+        return ""
+    return say(
+        "Of {n} of {concepts} no prompt has the answer among the model's first ten guesses. A "
+        "relative change of so small a probability says little, and it counts like any other in "
+        "medians and means.",
+        n=count(n),
+        concepts=concepts(numbers["counts"]["concepts"]),
+    )
+
+
+def _unrelated(numbers: Summary) -> str:
+    texts = numbers["environment"]["study"].get("unrelated_prompts")
+    if not texts:
+        return ""
+    return say(
+        "The prompts of “{concept}” are none of the study's own: {list}. Whether they are "
+        "unrelated to its concepts is for the reader to judge.",
+        concept=numbers["environment"]["study"]["unrelated"],
+        list=listed(*(f"“{text}”" for text in texts[:_SHOWN]), *(["…"] * (len(texts) > _SHOWN))),
+    )
+
+
 def _inexact(numbers: Summary) -> str:
     found = numbers["completeness"]
     if not found["n_above_tolerance"]:
@@ -134,6 +163,20 @@ def _inexact(numbers: Summary) -> str:
         n=count(found["n"]),
         tolerance=share(found["tolerance"]),
         largest=share(found["max"]),
+    )
+
+
+def _ablated(numbers: Summary) -> str:
+    found = numbers["ablated"]
+    if found is None or not found["n_crowded"]:
+        return ""
+    return say(
+        "Of each prompt {candidates} neurons were ablated one by one, those with the largest "
+        "scores of the layer's path. In {n} of {prompts} more than a quarter of them are coarse, "
+        "so that some beyond them may be coarse as well (model.candidates).",
+        candidates=count(found["candidates"]),
+        n=count(found["n_crowded"]),
+        prompts=plural(found["n"], "{n} prompt", "{n} prompts"),
     )
 
 
@@ -155,7 +198,17 @@ def _undefined(numbers: Summary) -> str:
 
 def _not_held_out(numbers: Summary) -> str:
     measured = any(row["n"] for kinds in numbers["changes"].values() for row in kinds.values())
-    if numbers["environment"]["study"].get("holdout") != 0 or not measured:
+    study = numbers["environment"]["study"]
+    if not measured:
+        return ""
+    if study.get("neurons"):
+        return say(
+            "The neurons were found elsewhere ({file}; refine.neurons): threshold and share of "
+            "this study have chosen none of them, and whether they were chosen on the prompts on "
+            "which own is measured is not known here.",
+            file=study["neurons"],
+        )
+    if study.get("holdout") != 0:
         return ""
     return say(
         "Own is measured on the prompts from which the neurons were chosen. Holding prompts out "

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.parquet as pq
 
 from kn_lightning.errors import InputError
-from kn_lightning.formation_tables import read_record, read_tables
+from kn_lightning.formation_tables import SKIPPED, read_record, read_tables
 from kn_lightning.report.formation_likeness import FOREIGN, LIKENESS, layer_likeness, likeness
 from kn_lightning.report.formation_timing import (
     FIRST,
@@ -58,6 +59,7 @@ def formation_numbers(folder: Path) -> dict[str, Any]:
         "run": folder.resolve().name,
         "record": record,
         "n_concepts": len(groups[ALL]),
+        "left_out": _left_out(folder),
         "n_without_last_neurons": len(groups[ALL]) - len(held.neurons),
         "n_without_last_probability": len(groups[ALL]) - len(held.probability),
         "steps": held.steps,
@@ -80,6 +82,14 @@ def formation_numbers(folder: Path) -> dict[str, Any]:
             for share in SHARES
         },
     }
+
+
+def _left_out(folder: Path) -> dict[str, Any]:
+    """Whole concepts and single prompts; nothing of the records of earlier versions."""
+    path = folder / f"{SKIPPED}.parquet"
+    rows = pq.read_table(path).to_pylist() if path.is_file() else []
+    whole = [row["concept"] for row in rows if row["prompt"] is None]
+    return {"concepts": whole, "n_prompts": len(rows) - len(whole)}
 
 
 def _checkpoints(concepts: pd.DataFrame) -> list[str | None]:

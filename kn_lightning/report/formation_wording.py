@@ -14,12 +14,18 @@ from kn_lightning.report.numerals import (
     number,
     p_value,
     probability,
+    share,
     whole_percent,
     with_interval,
 )
 from kn_lightning.report.statistics import MIN_N
 
 Numbers = dict[str, Any]
+
+_KNOWN = 0.25
+"""Share of first guesses that are right below which a training has taught little."""
+_NAMED = 10
+"""Concepts that were left out and are named."""
 
 
 def findings(numbers: Numbers) -> list[str]:
@@ -56,6 +62,7 @@ def caveats(numbers: Numbers) -> list[str]:
     wide = max(b - a for a, b in zip(numbers["steps"], numbers["steps"][1:], strict=False))
     undated = f"{count(vanished)} concepts have a probability of 0 at the last step, and no rise."
     return [
+        *_not_covered(numbers),
         *([undated] if vanished else []),
         f"A step is where something is first seen: it happened since the measurement before, up to"
         f" {count(wide)} steps earlier. What differs by less is seen at the same step.",
@@ -77,6 +84,25 @@ def caveats(numbers: Numbers) -> list[str]:
         f"Of {count(order['n'])} concepts with both, {count(order['n_dated'])} are in the test;"
         f" {count(order['n_one_left_censored'])} with one left-censored count as before or after"
         f" alone, {count(order['n_both_left_censored'])} with both not at all.",
+    ]
+
+
+def _not_covered(numbers: Numbers) -> list[str]:
+    """What is not known at the end, and what was not asked."""
+    first = numbers["curves"][ALL]["first"][-1]["mean"]
+    unknown = (
+        f"At the last step the model's first guess is right for {share(first)} of the prompts only"
+        " (mean over concepts): most of what its neurons were looked for has not been learned."
+    )
+    whole, n_prompts = numbers["left_out"]["concepts"], numbers["left_out"]["n_prompts"]
+    names = ", ".join([*whole[:_NAMED], *(["…"] * (len(whole) > _NAMED))])
+    left_out = (
+        f"Left out, each with its reason in skipped.parquet: {count(len(whole))} concepts"
+        f"{f' ({names})' if whole else ''}, {count(n_prompts)} single prompts."
+    )
+    return [
+        *([unknown] if first is not None and first < _KNOWN else []),
+        *([left_out] if whole or n_prompts else []),
     ]
 
 
@@ -119,8 +145,11 @@ def _ends(numbers: Numbers) -> str:
     """What the curves of all concepts begin and end with."""
     curves = numbers["curves"][ALL]
     return ", ".join(
-        f"{name} {number(curves[key][0]['mean'])} and {number(curves[key][-1]['mean'])}"
-        for key, name in (("probability", "probability"), ("n_neurons", "neurons"))
+        f"{name} {write(curves[key][0]['mean'])} and {write(curves[key][-1]['mean'])}"
+        for key, name, write in (
+            ("probability", "probability", probability),
+            ("n_neurons", "neurons", number),
+        )
     )
 
 
@@ -146,10 +175,10 @@ def order_sentence(by_share: Numbers) -> str:
 
 def _by_other_shares(by_share: Numbers, way: str | None) -> str:
     others = [(float(name), found[FIRST]) for name, found in by_share.items()]
-    others = [(share, found) for share, found in others if share != HALF]
+    others = [(line, found) for line, found in others if line != HALF]
     said = ", ".join(
-        f"{whole_percent(share)} of its last probability {mean_steps(found)}"
-        for share, found in others
+        f"{whole_percent(line)} of its last probability {mean_steps(found)}"
+        for line, found in others
     )
     same = all(_way(found) == way for _, found in others)
     verdict = "so the order doesn't depend on that" if same else "so the order depends on that line"

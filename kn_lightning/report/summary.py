@@ -55,6 +55,7 @@ def summary(tables: RunTables, measured: Changes) -> dict[str, Any]:
         "names_without_neurons": bare,
         "known": _known(tables.prompts),
         "completeness": _completeness(tables),
+        "ablated": _ablated(tables),
         "agreement": agreement.agreement(tables),
         "neurons": _neurons(tables),
         "published": _published(tables.environment["encoder"]),
@@ -126,8 +127,22 @@ def _known(prompts: pd.DataFrame) -> dict[str, Any]:
     return {
         "share_rank_1": share(prompts["rank"] == 1),
         "share_rank_10": share(prompts["rank"] <= 10),
+        "concepts_never_guessed": int((prompts.groupby("concept")["rank"].min() > 10).sum()),
         "mean_probability": prompts["probability"].mean(),
         "median_probability": prompts["probability"].median(),
+    }
+
+
+def _ablated(tables: RunTables) -> dict[str, Any] | None:
+    """Of ``path=neuron``: prompts with so many coarse neurons that candidates may not suffice."""
+    study = tables.environment["study"]
+    candidates = study.get("candidates")  # earlier versions have not noted it
+    if study["path"] != "neuron" or candidates is None:
+        return None
+    return {
+        "candidates": candidates,
+        "n": len(tables.prompts),
+        "n_crowded": int((4 * tables.prompts["n_coarse"] > candidates).sum()),
     }
 
 

@@ -51,6 +51,15 @@ def test_prompts_of_the_datas_own_london_come_first(bert: Encoder, name: str) ->
         assert ids(prompts.unrelated(concept)) == ["London/0", "London/1"]
 
 
+def test_unrelated_prompts_that_are_none_of_the_studys_are_told(bert: Encoder) -> None:
+    assert UnrelatedPrompts(bert, [CAT, DOG], "dog").foreign_texts() == []
+    assert "[MASK] is the capital of england." in (
+        UnrelatedPrompts(bert, [CAT, DOG], "london").foreign_texts()
+    )
+    given = UnrelatedPrompts(bert, [CAT, DOG], "dog", texts=["a [MASK] barks."])
+    assert given.foreign_texts() == ["a [MASK] barks."]
+
+
 def test_shipped_london_stands_in_where_the_data_has_none(bert: Encoder) -> None:
     found = UnrelatedPrompts(bert, [CAT, DOG], "london").unrelated(CAT)
     assert len(found) >= 4

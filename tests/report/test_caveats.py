@@ -58,3 +58,40 @@ def test_prompts_that_chose_the_neurons_are_named(rich_numbers: Numbers) -> None
     numbers = copy.deepcopy(rich_numbers)
     numbers["environment"]["study"]["holdout"] = 0.5
     assert not any("edit.holdout" in text for text in caveats(numbers))
+
+
+def test_neurons_from_elsewhere_were_chosen_by_nothing_of_this_study(rich_numbers: Numbers) -> None:
+    numbers = copy.deepcopy(rich_numbers)
+    numbers["environment"]["study"] |= {"neurons": "mine.json", "holdout": 0}
+    said = [plain(text) for text in caveats(numbers)]
+    assert not any("from which the neurons were chosen" in text for text in said)
+    (text,) = (text for text in said if "mine.json" in text)
+    assert "have chosen none of them" in text
+
+
+def test_concepts_that_the_model_never_guesses_are_counted(rich_numbers: Numbers) -> None:
+    numbers = rich_numbers | {"known": rich_numbers["known"] | {"concepts_never_guessed": 0}}
+    without = caveats(numbers)
+    numbers["known"]["concepts_never_guessed"] = 3
+    (text,) = (plain(text) for text in caveats(numbers) if text not in without)
+    assert text.startswith(f"Of 3 of {numbers['counts']['concepts']} concepts no prompt has")
+
+
+def test_unrelated_prompts_that_stand_in_no_table_are_quoted(rich_numbers: Numbers) -> None:
+    numbers = copy.deepcopy(rich_numbers)
+    numbers["environment"]["study"]["unrelated_prompts"] = []
+    without = caveats(numbers)
+    numbers["environment"]["study"]["unrelated_prompts"] = ["a [MASK]", "b", "c", "d", "e"]
+    (text,) = (plain(text) for text in caveats(numbers) if text not in without)
+    assert "“a [MASK]”; “b”; “c”; “d”; …." in text
+
+
+def test_ablated_candidates_that_may_not_suffice_are_counted(rich_numbers: Numbers) -> None:
+    def said(ablated: dict[str, int] | None) -> list[str]:
+        return [plain(text) for text in caveats(rich_numbers | {"ablated": ablated})]
+
+    assert said({"candidates": 64, "n": 9, "n_crowded": 0}) == said(None)
+    found = said({"candidates": 64, "n": 9, "n_crowded": 2})
+    (text,) = (text for text in found if text not in said(None))
+    assert "each prompt 64 neurons" in text
+    assert "In 2 of 9 prompts" in text

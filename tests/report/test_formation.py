@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -24,9 +25,10 @@ from kn_lightning.report.formation_timing import (
     place,
     timing,
 )
-from kn_lightning.report.formation_wording import median_step, order_sentence
+from kn_lightning.report.formation_wording import caveats, median_step, order_sentence
 from kn_lightning.report.numerals import GAP
 from kn_lightning.report.statistics import mean_interval, signed_rank
+from kn_lightning.schema import Skipped
 
 from .chromium import opened
 
@@ -57,7 +59,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A record of four steps with its report."""
     path = tmp_path_factory.mktemp("formation")
     record = FormationRecord(path)
-    record.begin(IDENTITY, {"source": "checkpoints", "versions": {}})
+    left_out = [Skipped("New York", None, "several tokens"), Skipped("c1", "a text", "no mask")]
+    record.begin(IDENTITY, {"source": "checkpoints", "versions": {}}, left_out)
     for step in STEPS:
         concepts = [
             {
@@ -225,6 +228,20 @@ def test_report_is_self_contained_and_says_the_numbers(folder: Path) -> None:
         assert "exceeds half of its last value at step 300" in text
         assert "is open" in text  # -50 on average, and the interval reaches beyond 0
         assert "2 of 8 probabilities" in text
+
+
+def test_what_was_left_out_and_what_was_not_learned_is_said(numbers: dict[str, Any]) -> None:
+    assert numbers["left_out"] == {"concepts": ["New York"], "n_prompts": 1}
+    said = caveats(numbers)
+    (left_out,) = (text for text in said if "skipped.parquet" in text)
+    assert left_out.endswith(": 1 concepts (New York), 1 single prompts.")
+    assert not any("has not been learned" in text for text in said)
+    numbers = copy.deepcopy(numbers)
+    numbers["left_out"] = {"concepts": [], "n_prompts": 0}
+    numbers["curves"]["all"]["first"][-1]["mean"] = 0.1
+    first, *rest = caveats(numbers)
+    assert f"right for 10.0{GAP}% of the prompts" in first
+    assert not any("skipped.parquet" in text for text in rest)
 
 
 def test_report_lists_its_curves_by_step_layer_and_part_of_speech(folder: Path) -> None:

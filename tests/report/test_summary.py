@@ -136,6 +136,7 @@ def test_known(numbers: dict[str, Any]) -> None:
     assert numbers["known"] == {
         "share_rank_1": 0.4,
         "share_rank_10": 0.8,
+        "concepts_never_guessed": 1,
         "mean_probability": near(0.388),
         "median_probability": near(0.4),
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kn_lightning.report.captions import captions
 from kn_lightning.report.wording import findings
 
 from .runs import plain
@@ -42,3 +43,12 @@ def test_prompts_that_were_held_out_are_said_to_be_so(numbers: Numbers, part: fl
     numbers["environment"]["study"]["holdout"] = part
     text = plain(" ".join(findings(numbers)))
     assert ("50.0 % of each concept's prompts, which were held out" in text) is bool(part)
+
+
+def test_bars_of_all_concepts_are_not_said_to_be_around_one(
+    numbers: Numbers, rich_numbers: Numbers
+) -> None:
+    few, many = (captions(found)["suppress_concepts"] for found in (numbers, rich_numbers))
+    assert "kitten" not in few.title + few.reading
+    assert few.reading.startswith("All concepts in dictionary order")
+    assert "15 concepts around “kitten”" in plain(many.title)

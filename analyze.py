@@ -110,15 +110,15 @@ def formation() -> None:
     from kn_lightning.command import loading
 
     with loading():
-        from kn_lightning.checkpoints import write_checkpoints
+        from kn_lightning.checkpoints import written_checkpoints
         from kn_lightning.report import WRITTEN, write_report
         from kn_lightning.tracking import AGAIN, track_formation
 
-    record, loggers = write_checkpoints(sys.argv[2:])
-    write_report(record.path)
-    record.publish(*WRITTEN)
-    sys.stdout.write(f"results: {record.name}\nreport:  {record.name}/report.html\n")
-    track_formation(loggers, record, AGAIN)
+    with written_checkpoints(sys.argv[2:]) as (record, loggers):
+        write_report(record.path)
+        record.publish(*WRITTEN)
+        sys.stdout.write(f"results: {record.name}\nreport:  {record.name}/report.html\n")
+        track_formation(loggers, record, AGAIN)
 
 
 def synonyms() -> None:

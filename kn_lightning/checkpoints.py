@@ -6,7 +6,8 @@ A checkpoint is whatever ``--model.encoder`` takes; of the Hub also ``name@revis
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,7 +26,6 @@ from kn_lightning.data.modules import PromptGroups
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder, located, quiet, reason
 from kn_lightning.errors import InputError
-from kn_lightning.fingerprint import differing
 from kn_lightning.formation import (
     FormationSettings,
     Step,
@@ -36,6 +36,7 @@ from kn_lightning.formation import (
 )
 from kn_lightning.formation_record import FormationRecord
 from kn_lightning.formation_tracking import FormationTracking, shown, trainer_of
+from kn_lightning.identity import differing
 from kn_lightning.parsing import parsed, subcommand
 from kn_lightning.schema import EncodedGroup, Skipped
 
@@ -88,11 +89,15 @@ def formation_parser() -> ArgumentParser:
     return parser
 
 
-def write_checkpoints(arguments: Sequence[str]) -> tuple[FormationRecord, list[Logger]]:
+@contextmanager
+def written_checkpoints(
+    arguments: Sequence[str],
+) -> Iterator[tuple[FormationRecord, list[Logger]]]:
     """Measure what the arguments name, and go on where that was done before.
 
-    Returns:
-        The record, and the loggers that have followed it.
+    Yields:
+        The record, which no other command can take within the block, and the loggers that have
+        followed it.
 
     Raises:
         InputError: flags that make no sense, checkpoints that can't be compared, or a folder that
@@ -114,8 +119,11 @@ def write_checkpoints(arguments: Sequence[str]) -> tuple[FormationRecord, list[L
         AttributionSettings(**model),
         takes_several(given.model.answers),
     )
-    study.run(steps_of(given.encoders, given.steps))
-    return record, study.tracking.loggers
+    try:
+        study.run(steps_of(given.encoders, given.steps))
+        yield record, study.tracking.loggers
+    finally:
+        record.release()
 
 
 class _Study:
@@ -174,6 +182,7 @@ class _Study:
         own = identity(encoder, groups, self.settings, self.attribution)
         if self._identity is None:
             self.record.check(own, go_on=True)
+            self.record.claim(own, go_on=True)
             there = self.record.checkpoints()
             other = [s for s in steps if there.get(s.number, s.checkpoint) != s.checkpoint]
             if other:

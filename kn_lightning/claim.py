@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from kn_lightning.errors import InputError
 from kn_lightning.files import named_errors
-from kn_lightning.fingerprint import differing, identity_sha256
+from kn_lightning.identity import differing, identity_sha256
 
 LOCK = ".lock"
 HOLDER = ".lock.by"
@@ -115,9 +115,11 @@ class RunLock:
 
     Args:
         folder: the run folder.
+        flag: that named it, for messages.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, flag: str = "run_dir") -> None:
+        self._flag = flag
         self._holder = folder / HOLDER
         self._file = folder / LOCK
         self._lock: FileLock | None = None
@@ -131,20 +133,22 @@ class RunLock:
         Raises:
             InputError: another process has it.
         """
+        if self._file.is_symlink():  # none of a run's; what it leads to is another's
+            self._file.unlink()
         # By its full path: relative ones of two working directories are not the same lock.
         lock = FileLock(self._file.absolute(), blocking=False, is_singleton=True)
         try:
             lock.acquire()
         except Timeout:
             raise InputError(
-                f"run_dir {name} is being written by {self._named()}; wait for it, or give another"
-                " --run_dir"
+                f"{self._flag} {name} is being written by {self._named()}; wait for it, or give"
+                f" another --{self._flag}"
             ) from None
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
                 raise
             warnings.warn(
-                f"run_dir {name} can't be locked ({error}): start no second command on it",
+                f"{self._flag} {name} can't be locked ({error}): start no second command on it",
                 stacklevel=2,
             )
             return

@@ -175,7 +175,7 @@ class AnalyzeCLI(_ScriptCLI):
                 " for a short one leave it out, and give --data.max_groups 2"
             )
         check_language(self.config.report.language)
-        config = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=False))
+        config = self._kept_config()
         for key in (
             *("progress", "track", "report", "weights", "values"),
             *("config", "run_dir", "overwrite"),
@@ -187,6 +187,19 @@ class AnalyzeCLI(_ScriptCLI):
         write = self.config_init.write
         write.begin(self.run_folder, config, self.config.overwrite)
         self.config_init.track.begin(self.trainer, write, config)
+
+    def _kept_config(self) -> dict[str, Any]:
+        """The settings as config.yaml has them."""
+        try:
+            text = self.parser.dump(self.config, skip_link_targets=False)
+        except ValueError as error:  # such as a callback's Enum, which jsonargparse can't write
+            said = " ".join(str(error).split())
+            raise InputError(
+                f"a setting can't be written to config.yaml ({said:.300}); leave out the callback,"
+                " logger or class of your own that has it"
+            ) from error
+        config: dict[str, Any] = yaml.safe_load(text)
+        return config
 
 
 class TrainCLI(_ScriptCLI):

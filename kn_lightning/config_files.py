@@ -9,9 +9,11 @@ from typing import Any
 import yaml
 
 from kn_lightning.errors import InputError
+from kn_lightning.files import check_whole
 
 Configs = dict[Path, dict[str, Any]]
 _NULL, _MAP = "tag:yaml.org,2002:null", "tag:yaml.org,2002:map"
+_MERGE = "<<"
 _OF_A_CLASS = ("init_args", "dict_kwargs")
 _MOST_VALUES = 100_000
 """Of a config file; it may be of a few lines that name one another."""
@@ -42,9 +44,12 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it can't be read, is no YAML, or has no keys with values.
     """
+    check_whole("config", path)  # it is read twice
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
         n_values = _n_values(content, {})
+        twice = _twice(yaml.compose(text, Loader=yaml.SafeLoader), set())
     except OSError as error:
         raise InputError(f"config {path}: {error.strerror}; give a YAML file") from error
     except RecursionError as error:
@@ -58,6 +63,12 @@ def read_config(path: Path) -> dict[str, Any]:
         place = "" if mark is None else f", line {mark.line + 1}"
         problem = getattr(error, "problem", None) or "a character that YAML doesn't have"
         raise InputError(f"config {path}{place}: no YAML ({problem})") from error
+    if twice is not None:
+        line = twice.start_mark.line + 1
+        raise InputError(
+            f"config {path}, line {line}: {twice.value} is there a second time, and of two values"
+            " one would be lost; write it once"
+        )
     if n_values > _MOST_VALUES:
         raise InputError(f"config {path}: its anchors make {n_values:,} values; write it without")
     if (key := _no_text(content)) is not None:
@@ -89,6 +100,23 @@ def _n_values(settings: Any, known: dict[int, int | None]) -> int:
     if (n_values := known[id(settings)]) is None:
         raise RecursionError
     return n_values
+
+
+def _twice(node: yaml.Node | None, known: set[int]) -> yaml.ScalarNode | None:
+    """A key that its mapping has already; ``known``: nodes that have been looked at."""
+    if not isinstance(node, yaml.CollectionNode) or id(node) in known:
+        return None
+    known.add(id(node))
+    inner = list(node.value)
+    if isinstance(node, yaml.MappingNode):
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        names = set()
+        for key in keys:
+            if key.value in names and key.value != _MERGE:
+                return key
+            names.add(key.value)
+        inner = [value for _, value in node.value]
+    return next(filter(None, (_twice(part, known) for part in inner)), None)
 
 
 def _no_text(settings: Any) -> Any:

@@ -1,10 +1,8 @@
-"""What makes an encoder, its reading of a study, and a study the same as another's: SHA-256."""
+"""What makes an encoder, and its reading of a study, the same as another's: SHA-256."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ import torch
 from kn_lightning.data.study import Study
 from kn_lightning.data.unrelated import UnrelatedPrompts
 from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.identity import content_sha256
 from kn_lightning.schema import EncodedPrompt
 
 _NOT_FORWARD = ("transformers_version", "architectures", "dtype", "torch_dtype")
@@ -30,7 +29,7 @@ def weights_sha256(model: torch.nn.Module) -> str:
 def config_sha256(encoder: Encoder) -> str:
     """Of what its config sets apart from the defaults: heads and activations leave no weights."""
     config = encoder.model.config.to_diff_dict()
-    return _sha256({key: value for key, value in config.items() if key not in _NOT_FORWARD})
+    return content_sha256({key: value for key, value in config.items() if key not in _NOT_FORWARD})
 
 
 def tokens_sha256(encoder: Encoder, study: Study, unrelated: UnrelatedPrompts) -> str:
@@ -43,23 +42,8 @@ def tokens_sha256(encoder: Encoder, study: Study, unrelated: UnrelatedPrompts) -
         [(group.concept, *map(_read, part)) for part in (group.prompts, group.negated)]
         for group in groups
     ]
-    return _sha256([sorted(encoder.tokenizer.get_vocab().items()), prompts])
+    return content_sha256([sorted(encoder.tokenizer.get_vocab().items()), prompts])
 
 
 def _read(prompt: EncodedPrompt) -> tuple[Any, ...]:
     return prompt.prompt_id, prompt.input_ids, prompt.mask_positions, prompt.answers
-
-
-def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """In which keys two studies' identities differ, in order."""
-    return sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
-
-
-def identity_sha256(identity: Mapping[str, Any]) -> str:
-    """Of what makes a study what it is."""
-    return _sha256(dict(identity))
-
-
-def _sha256(content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

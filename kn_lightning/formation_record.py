@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +16,21 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kn_lightning.claim import HOLDER, LOCK, RunLock
 from kn_lightning.errors import InputError
 from kn_lightning.files import write_whole
-from kn_lightning.fingerprint import differing
 from kn_lightning.formation_tables import (
     CONCEPTS,
     NEURONS,
     RECORD,
     SKIPPED,
+    STUDY,
     TABLES,
     compared,
     read_record,
     read_tables,
 )
+from kn_lightning.identity import differing, identity_sha256
 from kn_lightning.remote_place import first_reached, place_of
 from kn_lightning.run_names import RUN_ID
 from kn_lightning.schema import SCHEMA_VERSION, SKIPPED_TABLE, Skipped
@@ -57,6 +60,37 @@ class FormationRecord:
         self.path = place if isinstance(place, Path) else place.path
         self.name = str(self.path) if self._remote is None else self._remote.name
         self.flag = flag
+        self._lock = RunLock(self.path, flag)
+        self._made = False
+
+    def claim(self, identity: dict[str, Any], go_on: bool) -> None:
+        """Keep other commands out until :meth:`release`; at an address nothing can.
+
+        Args:
+            identity: as of :meth:`check`, which is done once more: until now another could begin.
+            go_on: likewise.
+
+        Raises:
+            InputError: another process has the folder, or it can't be made or take this study.
+        """
+        if self._remote is not None:
+            return
+        try:
+            self._made = not self.path.exists()
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(self.name)
+        except OSError as error:
+            raise InputError(
+                f"{self.flag} {self.name}: {error.strerror or error}; give another folder"
+            ) from error
+        self.check(identity, go_on)
+
+    def release(self) -> None:
+        """Let other commands in; not before the report is there, for that is written, too."""
+        self._lock.release()
+        if self._made:
+            with suppress(OSError):  # in which nothing has begun
+                self.path.rmdir()
 
     def publish(self, *names: str) -> None:
         """Bring files, or all in a folder, to where the record lies; those of a local one are."""
@@ -102,7 +136,8 @@ class FormationRecord:
                 names = self._remote.names()
         else:
             names = {e.name for e in self.path.iterdir()} if self.path.is_dir() else set()
-        return {n for n in names if not (n.startswith(".") and n.endswith(".tmp"))}
+        left = {n for n in names if n.startswith(".") and n.endswith(".tmp")}
+        return names - left - {LOCK, HOLDER}
 
     def begin(
         self, identity: dict[str, Any], made_with: dict[str, Any], skipped: Sequence[Skipped] = ()
@@ -151,9 +186,10 @@ class FormationRecord:
         neurons = neurons.sort_values("step", kind="stable", ignore_index=True)
         concepts = compared(concepts, neurons)
         # Neurons first: what has no row in the other table is not read.
+        study = {STUDY: identity_sha256(read_record(self.path)["identity"])}
         for name, frame in ((NEURONS, neurons), (CONCEPTS, concepts)):
             table = pa.Table.from_pandas(frame, schema=TABLES[name], preserve_index=False)
-            self._write(name, table.replace_schema_metadata(None))
+            self._write(name, table.replace_schema_metadata(study))
         return concepts
 
     def _write(self, name: str, table: pa.Table) -> None:

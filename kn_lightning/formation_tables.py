@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kn_lightning.errors import InputError
+from kn_lightning.identity import identity_sha256
 from kn_lightning.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from kn_lightning.neuron_sets import Places, Sets
 
 RECORD, CONCEPTS, NEURONS = "formation.json", "formation", "formation_neurons"
+STUDY = b"study"
+"""Key in a table's metadata: SHA-256 of the identity of its study."""
 SKIPPED = "skipped"
 """A table as of a study, of what was left out."""
 
@@ -84,6 +87,7 @@ def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     Raises:
         InputError: one is missing, damaged or of other columns.
     """
+    study = identity_sha256(read_record(folder)["identity"])
     frames = []
     for name, schema in TABLES.items():
         path = folder / f"{name}.parquet"
@@ -100,7 +104,12 @@ def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
                 f"{path}: its columns are {', '.join(table.schema.names)}; give a folder that a"
                 " formation study has written"
             )
-        frames.append(table.to_pandas())
+        # Those of earlier versions don't say it.
+        if (table.schema.metadata or {}).get(STUDY, study.encode()) != study.encode():
+            raise InputError(
+                f"{path}: of another formation than {RECORD} there; give each a folder of its own"
+            )
+        frames.append(table.replace_schema_metadata(None).to_pandas())
     concepts, neurons = frames
     whole = neurons["step"].isin(concepts["step"])
     return concepts, neurons[whole].reset_index(drop=True)

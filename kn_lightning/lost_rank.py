@@ -39,8 +39,8 @@ def end_with_the_launcher() -> None:
         os.environ[_LAUNCHER] = str(os.getpid())
         return
     # It may be dead by now, and then this process has another parent.
-    own = "TORCHELASTIC_RUN_ID" not in os.environ and os.environ.get(_LAUNCHER)
-    parent = int(own or os.getppid())
+    own = "" if "TORCHELASTIC_RUN_ID" in os.environ else os.environ.get(_LAUNCHER, "")
+    parent = int(own) if own.isdecimal() else os.getppid()
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 

@@ -30,7 +30,7 @@ from kn_lightning.census import (
 )
 from kn_lightning.claim import RunLock, check_free, check_same, check_still
 from kn_lightning.files import is_aside, is_left, move_whole, remove_folder, write_whole
-from kn_lightning.fingerprint import identity_sha256
+from kn_lightning.identity import identity_sha256
 from kn_lightning.pack_claims import end_claims
 from kn_lightning.parts import finished, joined_records, joined_rows, write_part, write_rows
 from kn_lightning.run_entries import RunEntries

@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from kn_lightning.data.addresses import public_text
-from kn_lightning.environment import shareable
+from kn_lightning.environment import shareable, without_secrets
 from kn_lightning.results import Results, read_formation, read_results
 from kn_lightning.run_names import RUN_ID, is_written
 from kn_lightning.wandb_run import leave_wandb
@@ -106,7 +106,8 @@ def answering(
 
 
 def shared_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Settings that may be shown: no logger, which can hold a key, and no absolute path."""
+    """Settings that may be shown: no logger, no key or password, and no absolute path."""
+    config = without_secrets(config)
     trainer = {key: value for key, value in config["trainer"].items() if key != "logger"}
     settings: dict[str, Any] = shareable({**config, "trainer": trainer})
     return settings

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,6 +27,14 @@ from kn_lightning.report import WRITTEN
 ADDRESS = "memory://bucket/record"
 DATA = ("--data", "JsonlPrompts", "--data.path", "groups.jsonl", "--data.tag_pos", "false")
 FILES = {"formation.json", "formation.parquet", "formation_neurons.parquet", "skipped.parquet"}
+
+
+CLAIMING = """
+import sys
+from kn_lightning.formation_record import FormationRecord
+
+FormationRecord(sys.argv[1], "formation").claim({"a": 1}, go_on=True)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +145,48 @@ def test_what_a_killed_process_left_is_no_other_thing(tmp_path: Path, store: Any
     store.pipe_file("/bucket/record/thesis.txt", b"mine")
     with pytest.raises(InputError, match=f"{ADDRESS} holds other things"):
         FormationRecord(ADDRESS).check({"a": 1}, go_on=True)
+
+
+def test_tables_of_another_formation_are_no_results_of_this_one(
+    material: Path, tmp_path: Path
+) -> None:
+    runs = (tmp_path / "a", "0.2"), (tmp_path / "b", "0.5")
+    for folder, threshold in runs:
+        flags = (*DATA, "--encoders", "step0", "step10", "--formation.threshold", threshold)
+        done = command("analyze.py", "formation", folder, *flags, cwd=material)
+        assert done.code == 0, done.err
+    for name in ("formation", "formation_neurons"):
+        shutil.copy(tmp_path / "b" / f"{name}.parquet", tmp_path / "a")
+    again = command(
+        "analyze.py",
+        "formation",
+        tmp_path / "a",
+        *DATA,
+        "--encoders",
+        "step0",
+        "step10",
+        cwd=material,
+    )
+    report = command("analyze.py", "report", tmp_path / "a")
+    for done in (again, report):
+        assert done.code == 2
+        assert "formation.parquet: of another formation than formation.json there" in done.err
+
+
+def test_folder_is_one_commands_at_a_time_and_stays_as_it_was_found(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for name in ("there", "new"):
+        record = FormationRecord(tmp_path / name, "formation")
+        record.claim({"a": 1}, go_on=True)
+        said = subprocess.run(
+            [sys.executable, "-c", CLAIMING, str(tmp_path / name)],
+            capture_output=True, text=True, check=False,
+        ).stderr  # fmt: skip
+        assert f"formation {record.name} is being written by process {os.getpid()} on" in said
+        assert "give another --formation\n" in said
+        record.release()
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert not list((tmp_path / "there").iterdir())
 
 
 def test_file_address_is_a_local_folder(tmp_path: Path) -> None:

@@ -162,6 +162,19 @@ def test_settings_to_be_shown_have_no_logger() -> None:
     assert config["trainer"]["logger"] is logger
 
 
+def test_settings_to_be_shown_have_no_secret() -> None:
+    callback = {"class_path": "mine.Slack", "init_args": {"token": "hunter1", "channel": "runs"}}
+    shown = shared_settings(
+        {
+            "trainer": {"callbacks": [callback], "default_root_dir": "s3://KEY:hunter2@bucket/x"},
+            "data": {"init_args": {"api_key": "hunter3", "path": "own.jsonl"}},
+        }
+    )
+    assert "hunter" not in str(shown)
+    assert shown["trainer"]["callbacks"][0]["init_args"]["channel"] == "runs"
+    assert shown["data"]["init_args"]["path"] == "own.jsonl"
+
+
 def test_wandb_that_is_gone_at_the_end_is_a_warning_that_names_the_results(
     logged: tuple[Path, Path],
 ) -> None:

@@ -103,6 +103,7 @@ class FormationCallback(Callback):
             assert isinstance(pl_module, MaskedLanguageModel)
             trainer.strategy.barrier()  # all have checked the folder
             if trainer.is_global_zero:
+                self.record.claim(self._identity, go_on=False)
                 origin = made_with(pl_module.encoder, "training")
                 self.record.begin(self._identity, origin, self._study.skipped)
             self._measure(trainer, pl_module)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
@@ -17,7 +17,7 @@ from safetensors.torch import save
 from kn_lightning.data.study import Pack
 from kn_lightning.environment import environment_record, study_identity, without_secrets
 from kn_lightning.errors import InputError, Stopped
-from kn_lightning.fingerprint import differing
+from kn_lightning.identity import differing
 from kn_lightning.module import MaskedLanguageModel
 from kn_lightning.outcome import Outcome
 from kn_lightning.pack_claims import PackClaims, begin_claims, end_claims
@@ -27,6 +27,7 @@ from kn_lightning.schema import SKIPPED_TABLE
 from kn_lightning.stopping import StopSignals
 from kn_lightning.tables import outcome_tables
 
+_RESERVED = "__metadata__"
 _Start = tuple[frozenset[int], str, str | None]
 """What rank 0 tells the others: packs that are finished, the study, and the folder of claims."""
 
@@ -99,6 +100,8 @@ class WriteCallback(Callback):
         assert isinstance(module, MaskedLanguageModel)
         _check_limit(trainer.limit_predict_batches)
         data = trainer.datamodule  # type: ignore[attr-defined]
+        if self.scores:
+            _check_names(group.concept for group in data.study.groups)
         record = environment_record(trainer, module.encoder, data, self.config)
         return record, study_identity(self.config, record)
 
@@ -191,6 +194,15 @@ def _check_limit(limit: float) -> None:
         raise InputError(
             f"trainer.limit_predict_batches {limit}: give a whole number from 1, which is of each"
             " rank's packs, or leave it out"
+        )
+
+
+def _check_names(concepts: Iterable[str]) -> None:
+    """Raise InputError for a concept that no tensor in a safetensors file can be called."""
+    if _RESERVED in concepts:
+        raise InputError(
+            f"write.scores true: a concept is called {_RESERVED}, which no tensor in a safetensors"
+            " file can be; leave it out of the data, or use --write.scores false"
         )
 
 

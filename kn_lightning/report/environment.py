@@ -63,7 +63,9 @@ def run_environment(path: Path) -> dict[str, Any]:
     """
     try:
         environment = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; see that it can be read") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); run the study again") from error
     if not isinstance(environment, dict):
         raise InputError(f"{path}: an object is needed, found {type(environment).__name__}")

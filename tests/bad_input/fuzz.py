@@ -245,7 +245,8 @@ if __name__ == "__main__":
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
         counts, errors = fuzz(count, chosen, Path(place))
-    results = record(READERS, counts, errors, chosen, time.perf_counter() - start)
+    kinds = dict.fromkeys(line.partition(" ")[0] for line in [*counts, *errors])
+    results = record(kinds, counts, errors, chosen, time.perf_counter() - start)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     lines = [f"{name}: {count}" for name, count in sorted(counts.items())]
     total = f"{sum(counts.values()) + len(errors)} inputs, {len(errors)} tracebacks"

@@ -50,6 +50,8 @@ _TEXTS = {
     "long_end.jsonl": json.dumps({"concept": "kitten", "prompts": ["cat " * 200_000 + "[MASK]"]}),
     "itself.yaml": "model: &a {encoder: *a}\n",
     "itself_list.yaml": "refine: &a [*a]",
+    "twice.yaml": "refine:\n  share: 0.4\nedit: {others: 2}\nrefine:\n  share: 0.5\n",
+    "twice_within.yaml": "refine: {share: 0.4, threshold: 0.1, share: 0.5}\n",
     "anchors.yaml": "a0: &a0 {x: 1}\n"
     + "".join(
         f"a{i}: &a{i} {{{', '.join(f'k{j}: *a{i - 1}' for j in range(8))}}}\n" for i in range(1, 8)

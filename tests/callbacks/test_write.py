@@ -9,9 +9,11 @@ from typing import Any, cast
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file, save
 
 from kn_lightning import attribute, load_encoder
+from kn_lightning.callbacks import write
 from kn_lightning.callbacks.write import WriteCallback
 from kn_lightning.core.baselines import completed
 from kn_lightning.core.registry import ATTRIBUTIONS, AttributionSettings
@@ -53,12 +55,20 @@ def test_kept_scores_equal_the_attribution_of_each_prompt(
 
 def test_rank_that_does_not_see_the_folder_of_rank_0_says_so(tmp_path: Path) -> None:
     name = begin_claims(tmp_path)  # by rank 0
-    write = WriteCallback()
-    write.begin(RunFolder(tmp_path), {})
-    assert write._claims(name).take(0)
-    write.begin(RunFolder(tmp_path / "elsewhere"), {})
+    callback = WriteCallback()
+    callback.begin(RunFolder(tmp_path), {})
+    assert callback._claims(name).take(0)
+    callback.begin(RunFolder(tmp_path / "elsewhere"), {})
     with pytest.raises(InputError, match=r"elsewhere: on .* give one on a disk that all ranks sh"):
-        write._claims(name)
+        callback._claims(name)
+
+
+def test_scores_of_a_concept_that_no_file_can_name_are_refused() -> None:
+    write._check_names(["kitten", "metadata"])
+    with pytest.raises(InputError, match=r"write.scores true: a concept is called __metadata__"):
+        write._check_names(["kitten", "__metadata__"])
+    with pytest.raises(SafetensorError):  # the reason: such a file can't be read
+        load(save({"__metadata__": torch.zeros(1)}))
 
 
 def test_scores_are_kept_only_when_asked_for(study: Study) -> None:

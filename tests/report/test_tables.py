@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ import pytest
 from kn_lightning.census import DIGESTS, digest
 from kn_lightning.errors import InputError
 from kn_lightning.neuron_json import write_neurons
+from kn_lightning.report.environment import run_environment
 from kn_lightning.report.tables import FILES, run_tables
 from kn_lightning.schema import ADDED_COLUMNS, TABLES
 
@@ -86,6 +88,12 @@ def test_wider_types_and_further_columns_are_read(run_dir: Path) -> None:
     wide = table.set_column(1, "layer", table["layer"].cast(pa.int64()))
     pq.write_table(wide.append_column("later", table["layer"]), path)
     assert list(run_tables(run_dir).neurons["layer"]) == [3, 3, 1, 3, 3]
+
+
+def test_environment_that_cannot_be_read_is_not_called_broken(run_dir: Path) -> None:
+    denied = mock.patch.object(Path, "read_text", side_effect=PermissionError(13, "not allowed"))
+    with denied, pytest.raises(InputError, match=r"environment.json: not allowed; see that it"):
+        run_environment(run_dir / "environment.json")
 
 
 def test_broken_json_is_named(run_dir: Path) -> None:

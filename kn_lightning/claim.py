@@ -116,10 +116,13 @@ class RunLock:
     Args:
         folder: the run folder.
         flag: that named it, for messages.
+        other: what to give instead.
     """
 
-    def __init__(self, folder: Path, flag: str = "run_dir") -> None:
-        self._flag = flag
+    def __init__(
+        self, folder: Path, flag: str = "run_dir", other: str = "another --run_dir"
+    ) -> None:
+        self._flag, self._other = flag, other
         self._holder = folder / HOLDER
         self._file = folder / LOCK
         self._lock: FileLock | None = None
@@ -142,7 +145,7 @@ class RunLock:
         except Timeout:
             raise InputError(
                 f"{self._flag} {name} is being written by {self._named()}; wait for it, or give"
-                f" another --{self._flag}"
+                f" {self._other}"
             ) from None
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:

@@ -60,7 +60,7 @@ class FormationRecord:
         self.path = place if isinstance(place, Path) else place.path
         self.name = str(self.path) if self._remote is None else self._remote.name
         self.flag = flag
-        self._lock = RunLock(self.path, flag)
+        self._lock = RunLock(self.path, flag, "another folder")
         self._made = False
 
     def claim(self, identity: dict[str, Any], go_on: bool) -> None:

@@ -183,7 +183,7 @@ def test_folder_is_one_commands_at_a_time_and_stays_as_it_was_found(tmp_path: Pa
             capture_output=True, text=True, check=False,
         ).stderr  # fmt: skip
         assert f"formation {record.name} is being written by process {os.getpid()} on" in said
-        assert "give another --formation\n" in said
+        assert "give another folder\n" in said
         record.release()
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
     assert not list((tmp_path / "there").iterdir())

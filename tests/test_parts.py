@@ -68,6 +68,7 @@ def test_closing_joins_the_parts_in_the_studys_order_and_removes_them(folder: Ru
         folder.write_part(number, tables(number, n_rows=number % 3), SECONDS)
     assert not folder.is_complete
     folder.close(12)
+    folder.release()
     assert folder.is_complete
     assert not folder.parts.exists()
     for name, schema in TABLES.items():

@@ -196,7 +196,7 @@ READERS: dict[str, Reader] = {
 """Each with a good file and its share of the inputs."""
 
 
-def _encoder_readers(folder: Path) -> dict[str, Reader]:
+def encoder_readers(folder: Path) -> dict[str, Reader]:
     """One for each text file of a good encoder, which is put there."""
     model, tokenizer = tiny_model("bert")
     model.save_pretrained(folder)
@@ -218,7 +218,7 @@ def fuzz(inputs: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]
     draw = random.Random(seed)
     outcomes: Counter[str] = Counter()
     broken: list[str] = []
-    readers = READERS | _encoder_readers(folder / "encoder")
+    readers = READERS | encoder_readers(folder / "encoder")
     for name, (read, good, share) in readers.items():
         path = folder / f"fuzzed.{name}"
         for number in range(round(inputs * share)):

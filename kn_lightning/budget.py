@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import sys
 from collections.abc import Callable
-from functools import cache
 from typing import TypeVar
 
 import torch
 
 from kn_lightning.encoders.encoder import Encoder
+from kn_lightning.memory import return_freed_memory
 
 T = TypeVar("T")
 
@@ -20,7 +18,8 @@ _CPU_BYTES, _CPU_ROW_TOKENS = 1 << 30, 1 << 11
 """Larger batches than these make a CPU no faster."""
 
 _RETURN_EVERY = 8
-"""Runs from one return of freed memory to the next."""
+"""Runs from one return of freed memory to the next: what is given back is missed by the next run,
+which takes up to a tenth longer."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class RowBudget:
             else:
                 self._runs += 1
                 if self._runs % _RETURN_EVERY == 0:
-                    _return_freed_memory()
+                    return_freed_memory()
                 return result
             # Behind the except block the error no longer holds the tensors of its frames.
             from lightning.pytorch.utilities.memory import garbage_collection_cuda
@@ -82,25 +81,6 @@ def fitting_row_tokens(encoder: Encoder) -> int:
     kept = structure.n_neurons + 9 * structure.hidden_size
     fitting = _free_bytes(encoder.device) // (4 * kept * (structure.n_layers + 2))
     return max(256, fitting if encoder.device.type == "cuda" else min(fitting, _CPU_ROW_TOKENS))
-
-
-def _return_freed_memory() -> None:
-    """Gives the machine back what tensors no longer use.
-
-    Batches have ever other sizes, and glibc keeps the gaps that they leave: without this a study's
-    memory grows by a fifth over its first thousand groups. What is given back is missed by the next
-    run, which takes up to a tenth longer: so every ``_RETURN_EVERY``-th run returns it.
-    """
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
-
-
-@cache
-def _malloc_trim() -> Callable[[int], int] | None:
-    """glibc's; other C libraries have none, and keep less."""
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    return getattr(library, "malloc_trim", None)
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -16,7 +16,7 @@ from callbacks.commands import Table, analyze, table, write_jsonl
 from encoders.tiny import PROMPTS, tiny_model
 
 from kn_lightning.attribution import AttributionSettings, attribute_encoded
-from kn_lightning.budget import _RETURN_EVERY, RowBudget, _malloc_trim, fitting_row_tokens
+from kn_lightning.budget import _RETURN_EVERY, RowBudget, fitting_row_tokens
 from kn_lightning.encoders.climb import Climb
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.staged import StagedForward
@@ -226,25 +226,10 @@ def test_a_study_that_runs_out_of_memory_ends_with_the_same_tables(
         assert_tables_equal_but_for_rounding(table(run, name), table(undisturbed, name))
 
 
-@pytest.mark.skipif(_malloc_trim() is None, reason="this C library gives no memory back on demand")
-def test_gaps_among_what_is_kept_go_back_to_the_machine() -> None:
-    kept = []
-
-    def compute(row_tokens: int) -> None:
-        gone = []
-        for _ in range(2000):
-            gone.append(torch.ones(25_000))  # 100 KB: below what malloc maps on its own
-            kept.append(torch.ones(1))
-
-    before = resident_bytes()
+def test_freed_memory_is_returned_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    returned: list[int] = []
+    monkeypatch.setattr("kn_lightning.budget.return_freed_memory", lambda: returned.append(runs))
     budget = RowBudget(1)
-    for _ in range(_RETURN_EVERY - 1):
-        budget.run(compute)
-    assert resident_bytes() - before > 100 << 20  # the next run needs not ask for it again
-    budget.run(compute)
-    assert resident_bytes() - before < 20 << 20  # of 200 MB
-
-
-def resident_bytes() -> int:
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS"))
+    for runs in range(1, 2 * _RETURN_EVERY + 1):  # noqa: B007
+        budget.run(lambda row_tokens: row_tokens)
+    assert returned == [_RETURN_EVERY, 2 * _RETURN_EVERY]

@@ -36,6 +36,7 @@ Importing this package costs nothing: the libraries for data and drawing load at
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 WRITTEN = ("figures", "summary.json", "report.md", "report.html")
@@ -59,6 +60,7 @@ def write_report(run_dir: Path, language: str = "en") -> Path:
             message names the file or flag and what to do.
     """
     from kn_lightning import files
+    from kn_lightning.memory import return_freed_memory
     from kn_lightning.report import changes, explorer, figures, page, summary, tables
     from kn_lightning.report.language import speaking
     from kn_lightning.run_names import FIGURES
@@ -68,10 +70,14 @@ def write_report(run_dir: Path, language: str = "en") -> Path:
         from kn_lightning.report.formation_page import write_formation
 
         return write_formation(run_dir, language)
+    gc.collect()  # what a study that this process has run leaves goes in circles
+    return_freed_memory()
     with speaking(language):
         frames = tables.run_tables(run_dir)
+        return_freed_memory()
         measured = changes.measured_changes(frames.edits, frames.neurons)
         numbers = summary.summary(frames, measured)
+        return_freed_memory()
         pictures = figures.pictures(frames, measured, numbers)
         explored = explorer.explorer(frames, measured)
         markdown, html = page.markdown(numbers, pictures), page.html(numbers, pictures, explored)

@@ -14,6 +14,7 @@ from kn_lightning.report.labels import (
     kind_label,
     listed,
     main_edits,
+    prompts,
     test_label,
 )
 from kn_lightning.report.language import plural, say
@@ -145,10 +146,11 @@ def _unrelated(numbers: Summary) -> str:
     if not texts:
         return ""
     return say(
-        "The prompts of “{concept}” are none of the study's own: {list}. Whether they are "
-        "unrelated to its concepts is for the reader to judge.",
+        "“{concept}” has {prompts} that are none of the study's own, to begin with: {list}. "
+        "Whether they are unrelated to its concepts is for the reader to judge.",
         concept=numbers["environment"]["study"]["unrelated"],
-        list=listed(*(f"“{text}”" for text in texts[:_SHOWN]), *(["…"] * (len(texts) > _SHOWN))),
+        prompts=prompts(len(texts)),
+        list=listed(*(f"“{text}”" for text in texts[:_SHOWN])),
     )
 
 

@@ -21,7 +21,7 @@ N_DRAWN = 20_000
 """Pairs of prompts of different concepts that are drawn to say what chance gives."""
 
 # Rows of concepts that are compared at once: bounds the memory.
-_BLOCK = 256
+_BLOCK = 64
 
 _SAME, _DIFFERENT, _UNKNOWN = 1, 0, -1
 

@@ -8,6 +8,7 @@ from kn_lightning.report.caption import Caption
 from kn_lightning.report.formation import ALL
 from kn_lightning.report.formation_likeness import FOREIGN, LIKENESS
 from kn_lightning.report.formation_timing import FIRST, HALF
+from kn_lightning.report.labels import concepts, prompts
 from kn_lightning.report.numerals import (
     GAP,
     count,
@@ -36,7 +37,7 @@ def findings(numbers: Numbers) -> list[str]:
     timing = numbers["timing"][ALL][FIRST]
     before_last = {name: points[-2] for name, points in found.items()}
     sentences = [
-        f"{count(numbers['n_concepts'])} concepts at {len(steps)} steps, {count(steps[0])} to"
+        f"{concepts(numbers['n_concepts'])} at {len(steps)} steps, {count(steps[0])} to"
         f" {count(steps[-1])}: their mean probability goes from"
         f" {mean_value(first['probability'], probability)} to"
         f" {mean_value(last['probability'], probability)}"
@@ -60,7 +61,7 @@ def caveats(numbers: Numbers) -> list[str]:
     vanished = numbers["n_without_last_probability"]
     order = numbers["order"][FIRST]
     wide = max(b - a for a, b in zip(numbers["steps"], numbers["steps"][1:], strict=False))
-    undated = f"{count(vanished)} concepts have a probability of 0 at the last step, and no rise."
+    undated = f"{concepts(vanished)} without a probability above 0 at the last step: no rise."
     return [
         *_not_covered(numbers),
         *([undated] if vanished else []),
@@ -76,12 +77,12 @@ def caveats(numbers: Numbers) -> list[str]:
         f" {count(timing['neurons']['n_at_last'])} concepts' neurons (probabilities:"
         f" {count(timing['probability']['n_at_last'])}) it is seen at the last step alone, and all"
         " steps depend on where the training ended.",
-        f"{count(without)} concepts have no neurons at the last step, and none to be dated."
+        f"{concepts(without)} without neurons at the last step: none to be dated."
         if without
         else "All concepts have neurons at the last step.",
         "Half of a probability and half of a set of neurons are two lines drawn by hand: what is"
         " there first says nothing of what brings about what.",
-        f"Of {count(order['n'])} concepts with both, {count(order['n_dated'])} are in the test;"
+        f"Of {concepts(order['n'])} with both, {count(order['n_dated'])} are in the test;"
         f" {count(order['n_one_left_censored'])} with one left-censored count as before or after"
         f" alone, {count(order['n_both_left_censored'])} with both not at all.",
     ]
@@ -97,8 +98,8 @@ def _not_covered(numbers: Numbers) -> list[str]:
     whole, n_prompts = numbers["left_out"]["concepts"], numbers["left_out"]["n_prompts"]
     names = ", ".join([*whole[:_NAMED], *(["…"] * (len(whole) > _NAMED))])
     left_out = (
-        f"Left out, each with its reason in skipped.parquet: {count(len(whole))} concepts"
-        f"{f' ({names})' if whole else ''}, {count(n_prompts)} single prompts."
+        f"Left out, each with its reason in skipped.parquet: {concepts(len(whole))}"
+        f"{f' ({names})' if whole else ''}, and of others {prompts(n_prompts)}."
     )
     return [
         *([unknown] if first is not None and first < _KNOWN else []),
@@ -108,10 +109,10 @@ def _not_covered(numbers: Numbers) -> list[str]:
 
 def captions(numbers: Numbers) -> dict[str, Caption]:
     """The words of each figure, in the report's order."""
-    n = count(numbers["n_concepts"])
+    n = concepts(numbers["n_concepts"])
     words = {
         "formation": Caption(
-            f"A concept's probability and its neurons: {n} concepts",
+            f"A concept's probability and its neurons: {n}",
             "Means over concepts with 95 % bootstrap intervals. The Jaccard index is 1 at the last"
             " step by definition; what it exceeds is that with other concepts' neurons.",
             f"Curves over training steps; means at the first and at the last: {_ends(numbers)}",
@@ -122,7 +123,7 @@ def captions(numbers: Numbers) -> dict[str, Caption]:
             "Share of concepts whose probability has risen and whose neurons are there, by step",
         ),
         "formation_by_layer": Caption(
-            f"Knowledge neurons by layer: {n} concepts",
+            f"Knowledge neurons by layer: {n}",
             "In the middle: of a concept's neurons of that layer at the last step, the share that"
             " is there; below: the Jaccard index with them, which falls with each other neuron,"
             f" too. In brackets: concepts that have any; of fewer than {MIN_N} the upper curve"

@@ -14,7 +14,7 @@ N_NEAREST = 12
 """Concepts named beside each concept."""
 N_MAP = 30
 """Concepts on the map: as many rows as a reader can take in, and a phone can scroll."""
-_BLOCK = 256
+_BLOCK = 64
 
 
 def likeness(neurons: pd.DataFrame, place: pd.Series) -> dict[str, Any]:

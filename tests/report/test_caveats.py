@@ -83,7 +83,11 @@ def test_unrelated_prompts_that_stand_in_no_table_are_quoted(rich_numbers: Numbe
     without = caveats(numbers)
     numbers["environment"]["study"]["unrelated_prompts"] = ["a [MASK]", "b", "c", "d", "e"]
     (text,) = (plain(text) for text in caveats(numbers) if text not in without)
-    assert "“a [MASK]”; “b”; “c”; “d”; …." in text
+    assert " has 5 prompts that are none" in text
+    assert text.endswith(
+        "to begin with: “a [MASK]”; “b”; “c”; “d”. Whether they are unrelated to its concepts is "
+        "for the reader to judge."
+    )
 
 
 def test_ablated_candidates_that_may_not_suffice_are_counted(rich_numbers: Numbers) -> None:

@@ -234,7 +234,7 @@ def test_what_was_left_out_and_what_was_not_learned_is_said(numbers: dict[str, A
     assert numbers["left_out"] == {"concepts": ["New York"], "n_prompts": 1}
     said = caveats(numbers)
     (left_out,) = (text for text in said if "skipped.parquet" in text)
-    assert left_out.endswith(": 1 concepts (New York), 1 single prompts.")
+    assert left_out.endswith(": 1 concept (New York), and of others 1 prompt.")
     assert not any("has not been learned" in text for text in said)
     numbers = copy.deepcopy(numbers)
     numbers["left_out"] = {"concepts": [], "n_prompts": 0}

@@ -1,137 +1,32 @@
-"""What lies in a run folder against its study's plan and against what was written there."""
+"""What lies among a run's parts against its study's plan and against what was written there."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kn_lightning.digests import SECONDS, digest
 from kn_lightning.errors import InputError
+from kn_lightning.part_names import part_number, scores_file
+from kn_lightning.schema import OPTIONAL_TABLES, TABLES
 
 RECORD = "pack.json"
 """File of a part: the SHA-256 of its ``study``, ``seconds`` by stage, ``sha256`` of its other files
 by name, and of its scores ``scores``, where they are kept."""
 
-
-SECONDS = "seconds"
-"""Key of ``environment.json`` of a run that was closed: what it took, by stage."""
-
-DIGESTS = "sha256"
-"""Key of ``environment.json``: the SHA-256 of each table of a finished run, and of its kept scores,
-by file."""
-
+_OF_PART = re.compile(rf"{re.escape(RECORD)}|({'|'.join((*TABLES, *OPTIONAL_TABLES))})\.parquet")
+"""Files of a part."""
 
 _TEMPORARY = re.compile(r"\d{6,}\.\d+\.tmp", re.ASCII)
-
-
-SCORES = "scores/"
-"""Folder of a run with the scores that are kept."""
-
-
-def scores_file(number: int) -> str:
-    """Of a pack, in the run folder."""
-    return f"{SCORES}{number:06d}.safetensors"
-
-
-def digest(path: Path) -> str:
-    """Of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_tables(folder: Path, environment: Mapping[str, Any], name: str) -> None:
-    """Raise InputError where a table is not as it was written, or the run wasn't closed.
-
-    Args:
-        folder: a run with all its tables.
-        environment: its ``environment.json``; of runs from before it had digests nothing is said.
-        name: what a user calls the folder.
-    """
-    # As it begins: the tables are somebody's own.
-    if environment.get(SECONDS) == {} and DIGESTS not in environment:
-        raise InputError(
-            f"{name}: not a finished run, and its tables are of another; move them elsewhere, then"
-            f" finish it with `python analyze.py --run_dir {name}` and the settings it began with"
-        )
-    for file, sha256 in _digests(environment, name):
-        path = folder / file
-        # Kept scores may be gigabytes, and no command reads them.
-        if not file.startswith(SCORES) and not (path.is_file() and digest(path) == sha256):
-            raise InputError(
-                f"{name}/{file} is not as the run wrote it; delete it, then run the same command"
-            )
-
-
-def check_left(
-    folder: Path, environment: Mapping[str, Any], name: str, files: Iterable[str]
-) -> None:
-    """Raise InputError where a table lies in an unfinished run that is not of it.
-
-    Its own are there where it was killed while they were moved into place, or where one of them was
-    deleted.
-
-    Args:
-        folder: the run.
-        environment: its ``environment.json``.
-        name: what a user calls the folder.
-        files: names of its tables.
-    """
-    written = dict(_digests(environment, name))
-    for file in sorted(files):
-        path = folder / file
-        if path.is_file() and digest(path) != written.get(file):
-            raise InputError(
-                f"{name}/{file} is none of this run's; move it elsewhere, then run the same command"
-            )
-
-
-def _digests(environment: Mapping[str, Any], name: str) -> Iterable[tuple[str, Any]]:
-    digests = environment.get(DIGESTS, {})
-    if not isinstance(digests, dict):
-        raise InputError(
-            f"{name}/environment.json: {DIGESTS} is {digests!r:.60}, not keys with texts; run the"
-            " study again, with --overwrite true"
-        )
-    return digests.items()
-
-
-def check_scores(
-    environment: Mapping[str, Any], name: str, scores: Callable[[int], str | None]
-) -> None:
-    """Raise InputError where kept scores are not as they were written; who needs none removes them.
-
-    Args:
-        environment: of a finished run.
-        name: what a user calls its folder.
-        scores: the SHA-256 of the scores of a pack, by its number; None where there are none.
-    """
-    for file, sha256 in _digests(environment, name):
-        number = part_number(Path(file).stem)
-        if file.startswith(SCORES) and number is not None and scores(number) not in (None, sha256):
-            raise InputError(
-                f"{name}/{file} is not as the run wrote it; delete it, or compute the run again"
-                " with --overwrite true"
-            )
-
-
-def part_number(name: str) -> int | None:
-    """Of the pack whose part has that very name."""
-    number = int(name) if name.isascii() and name.isdigit() else -1
-    return number if part_name(number) == name else None
-
-
-def part_name(number: int) -> str:
-    """Of a pack's folder, below that of all parts."""
-    return f"{number:06d}"
 
 
 def is_temporary(path: Path) -> bool:
@@ -154,6 +49,24 @@ def check_names(parts: Path, n_packs: float = math.inf) -> None:
     ]
     if foreign:
         raise not_of_the_study(parts / ", ".join(foreign))
+
+
+def check_inside(parts: Path) -> None:
+    """Raise InputError where a part that is to be removed holds what no study writes there.
+
+    Args:
+        parts: folder with nothing but parts.
+    """
+    for part in sorted(parts.iterdir()):
+        if part_number(part.name) is None:  # on its way; a rank that outlived its command writes it
+            continue
+        foreign = [
+            file.name
+            for file in sorted(part.iterdir())
+            if not (_OF_PART.fullmatch(file.name) and _is_file(file))
+        ]
+        if foreign:
+            raise not_of_the_study(part / ", ".join(foreign))
 
 
 def _is_folder(path: Path) -> bool:

@@ -54,6 +54,7 @@ from kn_lightning.trainer_settings import (
     of_a_setting,
     refuse_tasks,
 )
+from kn_lightning.wandb_run import hide_secrets
 
 _NAMES_ENCODER = ("--model.encoder", "--model", "--config", "-c")
 _CONFIGS = Path(__file__).parent.parent / "configs"
@@ -123,6 +124,7 @@ class _ScriptCLI(LightningCLI):
             raise
         check_launch(trainer)
         check_processes(settings, trainer)
+        hide_secrets(trainer.loggers)
         return trainer
 
 

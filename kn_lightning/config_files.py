@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,27 +17,54 @@ Configs = dict[Path, dict[str, Any]]
 _NULL, _MAP = "tag:yaml.org,2002:null", "tag:yaml.org,2002:map"
 _MERGE = "<<"
 _OF_A_CLASS = ("init_args", "dict_kwargs")
+_SECTIONS = frozenset(
+    ("trainer", "model", "data", "refine", "edit", "weights", "values", "write", "progress")
+    + ("track", "export", "formation")
+)
+"""Flags that take a file with the keys below their own."""
+_SUFFIXES = (".yaml", ".yml", ".json")
 _MOST_VALUES = 100_000
 """Of a config file; it may be of a few lines that name one another."""
 
 
 def read_configs(arguments: Sequence[str]) -> Configs:
-    """The config files that a command line names.
+    """The config files that a command line names, those of a section below its key.
 
     Raises:
         InputError: one can't be read, is no YAML, or has no keys with values.
     """
-    return {path: read_config(path) for path in _named(arguments)}
+    found: Configs = {}
+    for section, path in _named(arguments):
+        content = read_config(path)
+        found[path] = {section: content} if section else content
+        for name in _SECTIONS & found[path].keys():
+            inner = found[path][name]
+            if isinstance(inner, str) and _is_of_section(name, path.parent / inner):
+                found[path.parent / inner] = {name: read_config(path.parent / inner)}
+    return found
 
 
-def _named(arguments: Sequence[str]) -> Iterator[Path]:
+def _is_of_section(section: str, path: Path) -> bool:
+    """Whether a section's value is a file with its keys; for data one of prompts is a slip."""
+    prompts = section == "data" and path.is_file() and path.suffix.lower() not in _SUFFIXES
+    return os.path.lexists(path) and not path.is_dir() and not prompts
+
+
+def _named(arguments: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Config files, each behind the section that it is for, which is "" for all."""
     for number, argument in enumerate(arguments):
         flag, equals, value = argument.partition("=")
+        values = [value] if equals else arguments[number + 1 : number + 2]
+        section = flag.removeprefix("--")
+        if section in _SECTIONS and flag != section:
+            yield from (
+                (section, Path(value)) for value in values if _is_of_section(section, Path(value))
+            )
         if flag == "-config":  # for argparse -c onfig
             raise InputError("-config: write --config FILE, with two hyphens")
         # A flag may be cut short where no other begins so.
         if flag == "-c" or (flag.startswith("--c") and "--config".startswith(flag)):
-            yield from map(Path, [value] if equals else arguments[number + 1 : number + 2])
+            yield from (("", Path(value)) for value in values)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -71,6 +100,10 @@ def read_config(path: Path) -> dict[str, Any]:
         )
     if n_values > _MOST_VALUES:
         raise InputError(f"config {path}: its anchors make {n_values:,} values; write it without")
+    try:
+        json.dumps(content, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"config {path}: half of an emoji ({error}); write it whole") from error
     if (key := _no_text(content)) is not None:
         raise InputError(f"config {path}: {key!r:.60} instead of a key's name; put it in quotes")
     if not isinstance(content, dict):

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kn_lightning.census import check_tables
 from kn_lightning.config_files import read_config
 from kn_lightning.core.weights import LAMBDA_1, LAMBDA_2, UPDATE, WeightEdit, check_weight_edits
 from kn_lightning.data.encoding import encode_prompt
 from kn_lightning.data.new_answers import NewAnswer, new_answer
+from kn_lightning.digests import check_tables
 from kn_lightning.encoders.encoder import Encoder
 from kn_lightning.encoders.loading import load_encoder
 from kn_lightning.encoders.weights import check_editable, weight_edit

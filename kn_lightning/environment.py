@@ -104,8 +104,11 @@ def environment_record(
 
 def study_identity(config: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     """What a resumed run must share with the one before: settings and hashes, flat."""
+    settings = study_settings(config)
+    if Path(folder := settings["model.encoder"]).is_dir():  # from wherever it is named
+        settings["model.encoder"] = str(Path(folder).absolute())
     return {
-        **shareable(study_settings(config)),
+        **shareable(settings),
         **{f"data.{key}": record["data"][key] for key in ("sha256", "pos_sha256")},
         **{f"encoder.{key}": record["encoder"][key] for key in _ENCODER},
     }

@@ -21,7 +21,7 @@ from kn_lightning.formation import metrics
 from kn_lightning.formation_record import FormationRecord
 from kn_lightning.formation_tables import read_tables
 from kn_lightning.tracking import answering, shared_settings
-from kn_lightning.wandb_run import note_runs, open_runs
+from kn_lightning.wandb_run import hide_secrets, note_runs, open_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +75,7 @@ class FormationTracking:
         self, loggers: Sequence[Logger], record: FormationRecord, settings: dict[str, Any]
     ) -> None:
         self.loggers = list(loggers)
+        hide_secrets(self.loggers)
         self._record = record
         self._settings = settings
 

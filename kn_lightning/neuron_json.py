@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kn_lightning.census import check_tables
+from kn_lightning.data.jsonl import named_once
+from kn_lightning.digests import check_tables
 from kn_lightning.errors import InputError
 from kn_lightning.files import check_whole, checked_path, write_whole
 from kn_lightning.own_files import check_not_of_a_run
@@ -99,7 +100,7 @@ def _object(path: Path, flag: str) -> dict[str, Any]:
     checked_path(flag, path)
     check_whole(flag, path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=named_once)
     except OSError as error:
         raise InputError(f"{flag} {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

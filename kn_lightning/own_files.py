@@ -7,6 +7,7 @@ from pathlib import Path
 from kn_lightning.errors import InputError
 from kn_lightning.files import check_replaceable
 from kn_lightning.formation_tables import RECORD as FORMATION
+from kn_lightning.remote_place import is_address
 from kn_lightning.run_names import ENVIRONMENT, is_written
 
 _RECORDS = {ENVIRONMENT: "a run", FORMATION: "a formation"}
@@ -24,12 +25,15 @@ def check_no_run(flag: str, folder: Path) -> None:
 def check_not_of_a_run(flag: str, path: Path) -> None:
     """Raise InputError where a file or folder to write is one that a run, or a formation, writes.
 
-    A pipe, a device or a link to a file is refused as well: a file would take its place.
+    A pipe, a device or a link to a file is refused as well: a file would take its place. And an
+    address, which would be taken for the name of a folder here.
 
     Args:
         flag: that gave it.
         path: of the file or folder, which may be there or not.
     """
+    if is_address(path):
+        raise InputError(f"{flag} {path}: an address; give a file or folder on this machine")
     check_replaceable(flag, path)
     place = path.resolve()
     for folder in place.parents:

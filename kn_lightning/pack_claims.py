@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
-from kn_lightning.census import part_name
+from kn_lightning.part_names import part_name, part_number
 
 CLAIMS = r"claims-[0-9a-f]{32}"
 """Pattern of the names of folders with claims."""
@@ -45,7 +45,11 @@ def begin_claims(run: Path) -> str:
 
 
 def end_claims(run: Path) -> None:
-    """Remove all claims that are there."""
+    """Remove all claims that are there, and their folders unless something else lies in them."""
     for left in run.iterdir():
-        if re.fullmatch(CLAIMS, left.name):
-            shutil.rmtree(left, ignore_errors=True)
+        if re.fullmatch(CLAIMS, left.name) and not left.is_symlink():
+            with suppress(OSError):
+                for claim in left.iterdir():
+                    if part_number(claim.name) is not None:
+                        claim.unlink(missing_ok=True)
+                left.rmdir()

@@ -14,9 +14,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kn_lightning.census import RECORD, digest, part_name, part_number, scores_file, study_of
+from kn_lightning.census import RECORD, study_of
+from kn_lightning.digests import digest
 from kn_lightning.files import move_whole, named_errors
 from kn_lightning.keys import with_keys
+from kn_lightning.part_names import part_name, part_number, scores_file
 from kn_lightning.schema import ASKED_BY, TABLES, completed
 
 

@@ -14,16 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from kn_lightning.census import (
-    check_tables,
-    faulty,
-    not_of_the_study,
-    part_name,
-    part_number,
-    scores_file,
-)
+from kn_lightning.census import faulty, not_of_the_study
+from kn_lightning.digests import check_tables
 from kn_lightning.errors import InputError
 from kn_lightning.formation_tables import RECORD as FORMATION
+from kn_lightning.part_names import part_name, part_number, scores_file
 from kn_lightning.remote_place import RemotePlace, first_reached, place_of
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.run_names import CONFIG, ENVIRONMENT, RUN_ID, SKIPPED
@@ -109,8 +104,11 @@ class RemoteFolder(RunFolder):
         overwrite: bool = False,
     ) -> None:
         """As of a local folder."""
+        has_config = CONFIG in self._names()
         super().open(config, environment, skipped, identity, overwrite)
         if self.is_complete:
+            if not has_config:
+                self.publish(ENVIRONMENT, CONFIG)
             self.fetch()
             return
         for left in filter(_TEMPORARY.fullmatch, self.place.names("parts")):

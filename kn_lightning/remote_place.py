@@ -27,6 +27,11 @@ from kn_lightning.files import checked_path, write_whole
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[:/]")
 
 
+def is_address(name: str | Path) -> bool:
+    """Whether that is an address, such as s3://BUCKET/RUN, and no path."""
+    return _ADDRESS.match(str(name)) is not None
+
+
 def place_of(name: str | Path, flag: str) -> Path | RemotePlace:
     """The folder of that path or address.
 
@@ -42,7 +47,7 @@ def place_of(name: str | Path, flag: str) -> Path | RemotePlace:
         str(name).encode()
     except UnicodeEncodeError as error:
         raise InputError(f"{flag} {name}: this name is not UTF-8; give another") from error
-    if not _ADDRESS.match(str(name)):
+    if not is_address(name):
         # A shell leaves the ~ of --run_dir=~/run to us, and Arrow takes it for the home, too.
         path = checked_path(flag, os.path.expanduser(name))
         # A relative name that begins like "exp:1" is an address to Arrow.

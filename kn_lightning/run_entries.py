@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kn_lightning.census import digest, scores_file
 from kn_lightning.claim import HOLDER, LOCK, identity_of
+from kn_lightning.digests import digest, with_own_digest
 from kn_lightning.files import names_below, remove_entry, write_whole
+from kn_lightning.part_names import scores_file
 from kn_lightning.run_names import ENVIRONMENT
 from kn_lightning.schema import SCHEMA_VERSION
 
@@ -36,7 +37,7 @@ class RunEntries:
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Replace ``environment.json``."""
-        record = {"schema_version": SCHEMA_VERSION, **environment}
+        record = with_own_digest({"schema_version": SCHEMA_VERSION, **environment})
         write_whole(
             self.path / ENVIRONMENT, json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         )

@@ -14,24 +14,27 @@ import pyarrow as pa
 import yaml
 
 from kn_lightning.census import (
-    DIGESTS,
-    SECONDS,
     check_all,
-    check_left,
+    check_inside,
     check_names,
     check_parts,
-    check_scores,
-    check_tables,
-    digest,
     is_temporary,
-    part_name,
-    scores_file,
     study_of,
 )
 from kn_lightning.claim import RunLock, check_free, check_same, check_still
+from kn_lightning.digests import (
+    DIGESTS,
+    SECONDS,
+    check_left,
+    check_records,
+    check_scores,
+    check_tables,
+    digest,
+)
 from kn_lightning.files import is_aside, is_left, move_whole, remove_folder, write_whole
 from kn_lightning.identity import identity_sha256
 from kn_lightning.pack_claims import end_claims
+from kn_lightning.part_names import part_name, scores_file
 from kn_lightning.parts import finished, joined_records, joined_rows, write_part, write_rows
 from kn_lightning.run_entries import RunEntries
 from kn_lightning.run_names import (
@@ -123,13 +126,23 @@ class RunFolder(RunEntries):
             shutil.rmtree(left, ignore_errors=True)
         for name in filter(is_left, self._names() | self._names(*STAYING)):
             self._remove(name)
-        if self.is_complete:
+        complete = self.is_complete
+        if complete and CONFIG in self._names():
+            return
+        write_whole(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        if complete:
+            self._note_config()
             return
         self.parts.mkdir(exist_ok=True)
         for left in filter(is_temporary, self.parts.iterdir()):  # of ranks that were killed
             remove_folder(left, self.path)
-        write_whole(self.path / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         move_whole(write_rows([skipped], self._temporary("skipped")), self.path / SKIPPED)
+
+    def _note_config(self) -> None:
+        """Say anew what is in ``config.yaml`` of a finished run, from which it was deleted."""
+        environment = self.environment()
+        config = {CONFIG: digest(self.path / CONFIG)}
+        self.write_environment(environment | {DIGESTS: environment.get(DIGESTS, {}) | config})
 
     def admit(self, identity: dict[str, Any], overwrite: bool = False) -> None:
         """Keep other processes out until :meth:`release`, or refuse what :meth:`open` refuses."""
@@ -171,6 +184,7 @@ class RunFolder(RunEntries):
         Args:
             plan: of each pack, the ids of its prompts in order.
         """
+        check_records(self.path, self.environment(), self.name)
         if self.is_complete:
             check_tables(self.path, self.environment(), self.name)
             check_scores(self.environment(), self.name, self._scores_sha256)
@@ -182,9 +196,10 @@ class RunFolder(RunEntries):
             check_parts(self.parts, plan, self.study, files, self._scores_sha256, self._part)
 
     def _check_part_names(self) -> None:
-        """Raise InputError where something lies among the parts that can't be one."""
+        """Raise InputError where something lies among the parts, or in one, that is none of it."""
         if self.parts.is_dir():
             check_names(self.parts)
+            check_inside(self.parts)
 
     def _part(self, number: int) -> str:
         """What a user calls the part of a pack."""
@@ -244,6 +259,7 @@ class RunFolder(RunEntries):
             files[file] = write_rows(rows, self._temporary(name))
         seconds, scores = joined_records(parts)
         digests = {name: digest(path) for name, path in files.items()}
+        digests[CONFIG] = digest(self.path / CONFIG)
         del files[SKIPPED]
         for name in files:  # of a run that is computed again, before it is said what is in the new
             self._remove(name)

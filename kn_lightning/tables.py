@@ -158,6 +158,7 @@ def check_finite(edits: pa.Table) -> None:
         (row,) = edits.slice(int(bad[0]), 1).to_pylist()
         raise InputError(
             f"prompt {row['prompt_id']}: {row['edit']} of {row['n_neurons']} neurons"
-            f" ({row['neurons']}) makes its answer's probability NaN; give smaller edit.factors or"
-            " edit.lambda_2, or trainer.precision bf16-mixed or 32-true"
+            f" ({row['neurons']}) makes its answer's probability NaN; give smaller edit.factors,"
+            " edit.lambda_1 or edit.lambda_2, or trainer.precision bf16-mixed or 32-true, and"
+            " --overwrite true"
         )

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.strategies.launchers import (
     _MultiProcessingLauncher,
@@ -59,7 +58,7 @@ _NOTHING_TO_TRAIN = ("max_steps", "max_epochs", "limit_train_batches")
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Raise InputError for a number that the trainer divides by, or compares with, in vain.
+    """Raise InputError for a number that the trainer divides by, compares or counts with, in vain.
 
     Args:
         settings: of the trainer, by their names.
@@ -67,6 +66,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for key, (refused, remedy) in _REFUSED.items():
         if refused(settings[key]):
             raise InputError(f"trainer.{key} {settings[key]}: {remedy}")
+    # Before Lightning makes a list of them.
+    devices, most = settings["devices"], _PROCESSES_A_CORE * (os.cpu_count() or 1)
+    if re.fullmatch(r"\d+", str(devices)) and float(devices) > most:
+        raise InputError(
+            f"trainer.devices {str(devices):.20}: more processes than this machine's CPU cores can"
+            " serve; give one a core, or less"
+        )
 
 
 def check_trains(settings: Mapping[str, Any], trainer: Trainer) -> None:
@@ -91,7 +97,7 @@ def check_trains(settings: Mapping[str, Any], trainer: Trainer) -> None:
 
 
 def check_processes(settings: Mapping[str, Any], trainer: Trainer) -> None:
-    """Raise InputError for processes that can't end in one line, or more than a machine holds.
+    """Raise InputError for processes that can't end in one line.
 
     Args:
         settings: of the trainer, by their names.
@@ -104,12 +110,6 @@ def check_processes(settings: Mapping[str, Any], trainer: Trainer) -> None:
         raise InputError(
             f"trainer.strategy {name}: it starts its processes by Python's multiprocessing, and"
             " what goes wrong there is not told; use ddp, which gives the same"
-        )
-    most = _PROCESSES_A_CORE * (os.cpu_count() or 1)
-    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
-        raise InputError(
-            f"trainer.devices {settings['devices']}: more processes than this machine's CPU cores"
-            " can serve; give one a core, or less"
         )
 
 

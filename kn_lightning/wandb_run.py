@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
+from kn_lightning.data.addresses import public_text
+from kn_lightning.environment import without_secrets
 from kn_lightning.errors import InputError
 from kn_lightning.files import write_whole
 from kn_lightning.run_names import RUN_ID
@@ -33,6 +35,10 @@ the user's environment.
 """
 
 
+_SHOWN = ("config", "notes", "name", "group", "tags")
+"""Arguments of W&B's own that stand on a run's page."""
+
+
 class StudyFolder(Protocol):
     """Where a study's results lie: a run folder, or that of a formation study."""
 
@@ -42,7 +48,7 @@ class StudyFolder(Protocol):
         """Bring files to where the folder lies."""
 
 
-def open_runs(loggers: Iterable[Logger], folder: StudyFolder, fresh: bool = False) -> None:
+def open_runs(loggers: Sequence[Logger], folder: StudyFolder, fresh: bool = False) -> None:
     """Start a W&B run, or go on with the one that the folder names, unless ``fresh``.
 
     Raises:
@@ -51,6 +57,16 @@ def open_runs(loggers: Iterable[Logger], folder: StudyFolder, fresh: bool = Fals
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             _open(logger, None if fresh else folder.path / RUN_ID)
+
+
+def hide_secrets(loggers: Sequence[Logger]) -> None:
+    """Take users, passwords and keys out of what W&B is given to show on a run's page."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            given = logger._wandb_init
+            for name in _SHOWN:
+                if given.get(name) is not None:
+                    given[name] = _shown(given[name])
 
 
 def _open(logger: WandbLogger, known: Path | None) -> None:
@@ -69,6 +85,15 @@ def _open(logger: WandbLogger, known: Path | None) -> None:
         ) from error
 
 
+def _shown(value: Any) -> Any:
+    """What a user has given W&B to show, without secrets."""
+    if isinstance(value, str):
+        return public_text(value)
+    if isinstance(value, list | tuple):
+        return [_shown(inner) for inner in value]
+    return without_secrets(value, of_trainer=True)
+
+
 def _run_id(path: Path) -> str:
     """What the file says.
 
@@ -83,7 +108,7 @@ def _run_id(path: Path) -> str:
     return said.decode()
 
 
-def note_runs(loggers: Iterable[Logger], folder: StudyFolder) -> None:
+def note_runs(loggers: Sequence[Logger], folder: StudyFolder) -> None:
     """Write into the folder which W&B run to go on with."""
     for logger in loggers:
         if isinstance(logger, WandbLogger) and not logger.experiment.disabled:

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kn_lightning.census import RECORD, check_names, scores_file
+from kn_lightning.census import RECORD, check_names
 from kn_lightning.errors import InputError
 from kn_lightning.files import move_whole
+from kn_lightning.part_names import scores_file
 from kn_lightning.parts import write_part
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.schema import SKIPPED_TABLE, TABLES

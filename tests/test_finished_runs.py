@@ -14,7 +14,7 @@ from callbacks.commands import Finished, analyze, command, no_report, table
 from safetensors.torch import load_file
 from test_stopping import STUDY
 
-from kn_lightning.census import DIGESTS
+from kn_lightning.digests import DIGESTS, OWN_DIGEST
 from kn_lightning.schema import TABLES
 
 
@@ -141,8 +141,55 @@ def test_tables_of_another_run_are_no_results_of_an_unfinished_one(
 def test_run_from_before_there_were_digests_is_read_as_it_is(run: Path) -> None:
     path = run / "environment.json"
     environment = json.loads(path.read_text(encoding="utf-8"))
-    assert set(environment.pop(DIGESTS)) == {f"{name}.parquet" for name in (*TABLES, "skipped")}
+    tables = {f"{name}.parquet" for name in (*TABLES, "skipped")}
+    assert set(environment.pop(DIGESTS)) == {"config.yaml", *tables}
+    del environment[OWN_DIGEST]
     path.write_text(json.dumps(environment), encoding="utf-8")
     _shorter(run / "edits.parquet")
     assert again(run).code == 0
     assert len(table(run, "edits")) == 1
+
+
+def test_changed_settings_are_named_and_written_anew_where_they_were_deleted(run: Path) -> None:
+    config = (run / "config.yaml").read_bytes()
+    (run / "config.yaml").write_text("garbage: [")
+    done = again(run)
+    assert done.code == 2
+    assert done.err == (
+        f"error: {run}/config.yaml is not as the run wrote it; delete it, then run the same"
+        " command\n"
+    )
+    (run / "config.yaml").unlink()
+    assert again(run).code == 0
+    assert (run / "config.yaml").read_bytes() == config
+    assert again(run).code == 0
+
+
+def test_changed_record_is_refused(run: Path) -> None:
+    path = run / "environment.json"
+    said = path.read_text(encoding="utf-8")
+    path.write_text(said.replace('"n_layers": 4', '"n_layers": 40'), encoding="utf-8")
+    done = again(run)
+    assert done.code == 2
+    assert f"{run}/environment.json is not as the run wrote it" in done.err
+    assert "--overwrite true" in done.err
+    path.write_text(said, encoding="utf-8")
+    assert again(run).code == 0
+
+
+@pytest.mark.parametrize("flags", [(), ("--overwrite", "true")])
+def test_what_lies_in_a_part_of_a_finished_run_is_not_removed(
+    run: Path, flags: tuple[str, ...]
+) -> None:
+    (run / "parts" / "000000").mkdir(parents=True)
+    (run / "parts" / "000000" / "edits.parquet").write_text("")
+    thesis = run / "parts" / "000000" / "thesis.txt"
+    thesis.write_text("mine")
+    with no_report():
+        done = command("analyze.py", *STUDY, *flags, "--run_dir", run)
+    assert done.code == 2
+    assert f"{thesis} is none of this study's; move it elsewhere" in done.err
+    assert thesis.read_text() == "mine"
+    thesis.unlink()
+    assert again(run).code == 0
+    assert not (run / "parts").exists()

@@ -63,3 +63,15 @@ def test_ending_removes_claims_alone(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     end_claims(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["claims-of-mine", "parts"]
+
+
+def test_what_else_lies_among_claims_stays(tmp_path: Path) -> None:
+    claims = tmp_path / begin_claims(tmp_path)
+    PackClaims(claims).take(3)
+    (claims / "thesis.txt").write_text("mine")
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (elsewhere / "000001").write_text("mine")
+    (tmp_path / f"claims-{'0' * 32}").symlink_to(elsewhere)
+    end_claims(tmp_path)
+    assert [path.name for path in claims.iterdir()] == ["thesis.txt"]
+    assert (elsewhere / "000001").read_text() == "mine"

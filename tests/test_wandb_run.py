@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 from kn_lightning.errors import InputError
 from kn_lightning.run_folder import RunFolder
 from kn_lightning.run_names import RUN_ID
-from kn_lightning.wandb_run import note_runs, open_runs
+from kn_lightning.wandb_run import hide_secrets, note_runs, open_runs
 
 
 @pytest.fixture
@@ -51,3 +51,19 @@ def test_what_is_no_id_is_refused_with_the_remedy(
         os.environ.pop("WANDB_RUN_ID", None)
         open_runs([logger], RunFolder(tmp_path))
         assert "WANDB_RUN_ID" not in os.environ
+
+
+def test_what_is_shown_of_a_run_has_no_secrets() -> None:
+    logger = WandbLogger(
+        offline=True,
+        config={"db": "postgres://me:hunter2@h/db", "api_key": "hunter2", "x": {"seed": 3}},
+        notes="from https://me:hunter2@h/x?token=hunter2 it came",
+        tags=["https://me:hunter2@h/"],
+        settings={"api_key": "hunter2"},
+    )
+    hide_secrets([logger])
+    given = logger._wandb_init
+    assert given["config"] == {"db": "postgres://h/db", "api_key": None, "x": {"seed": 3}}
+    assert given["notes"] == "from https://h/x it came"
+    assert given["tags"] == ["https://h/"]
+    assert given["settings"] == {"api_key": "hunter2"}  # that is for W&B, and no page shows it

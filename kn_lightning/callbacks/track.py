@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from kn_lightning.callbacks.write import WriteCallback
-from kn_lightning.census import DIGESTS
+from kn_lightning.digests import DIGESTS
 from kn_lightning.errors import InputError
 from kn_lightning.outcome import Outcome
 from kn_lightning.ranks import on_all_ranks

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
 
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -19,6 +18,8 @@ from kn_lightning.errors import InputError
 ERASE_ZERO, ERASE_UNK, UPDATE = "erase_zero", "erase_unk", "update"
 LAMBDA_1, LAMBDA_2 = 1.0, 8.0
 """Those of the paper, as its code's README gives them."""
+_LARGEST = 1_000_000
+"""Of either; far larger ones leave no finite probability."""
 
 
 @dataclass(frozen=True)
@@ -118,5 +119,5 @@ def check_weight_edits(names: Sequence[str], lambda_1: float, lambda_2: float) -
             f"edit.weights {list(names)}: choose from {', '.join(WEIGHT_EDITS)}, each once"
         )
     for name, value in (("lambda_1", lambda_1), ("lambda_2", lambda_2)):
-        if not isfinite(value):
-            raise InputError(f"edit.{name} {value}: give a finite number")
+        if not abs(value) <= _LARGEST:
+            raise InputError(f"edit.{name} {value}: give a finite number, at the most {_LARGEST:,}")

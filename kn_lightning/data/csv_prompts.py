@@ -49,6 +49,12 @@ def read_csv(path: Path) -> Iterator[PromptGroup]:
 
 
 def _check_columns(columns: list[str], path: Path) -> None:
+    twice = [name for name in ("relation", "pos", "negated") if columns.count(name) > 1]
+    if twice:
+        raise InputError(
+            f"{path}, line 1: {', '.join(twice)} is there twice, and of two values one would be"
+            " lost; name another column otherwise"
+        )
     missing = [name for name in ("concept", "prompt") if columns.count(name) != 1]
     if missing:
         raise InputError(

@@ -46,10 +46,24 @@ def json_objects(lines: Iterable[bytes], source: object) -> Iterator[tuple[dict[
             yield _object(line, place), place
 
 
+def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys differ, for ``object_pairs_hook``.
+
+    Raises:
+        ValueError: a key is there twice; Python's own way is to lose what stands first.
+    """
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in record if names.count(name) > 1)
+        raise ValueError(f"{twice!r:.60} is there twice, and of two values one would be lost")
+    return record
+
+
 def _object(line: bytes, place: str) -> dict[str, Any]:
     try:
         # utf-8-sig: a byte order mark is no part of the first key.
-        record = json.loads(line.decode("utf-8-sig"))
+        record = json.loads(line.decode("utf-8-sig"), object_pairs_hook=named_once)
     except UnicodeDecodeError as error:
         raise InputError(
             f"{place}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"

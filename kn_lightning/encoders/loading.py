@@ -104,7 +104,8 @@ def located(name: str, flag: str = "model.encoder") -> tuple[str, str]:
         return str(EMBEDDED_FOLDER), _NEWEST
     folder = expanduser(name)
     checked_path(flag, folder)
-    if "://" in name:  # it may have an @ before its host
+    user = name.partition("@")[0]  # without its scheme an address may have one, too
+    if "://" in name or ("@" in name and ":" in user and not Path(folder).exists()):
         raise InputError(
             f"{flag} {public_url(name)}: an address; give a Hub id such as"
             " google-bert/bert-base-cased, or a folder"

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kn_lightning.census import check_tables
+from kn_lightning.digests import check_tables
 from kn_lightning.errors import InputError
 from kn_lightning.report.environment import run_environment
 from kn_lightning.schema import (

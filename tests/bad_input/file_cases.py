@@ -126,6 +126,12 @@ FILES = (
     ),
     Case(
         "Other commands",
+        "neurons of a concept twice",
+        "--refine.neurons neurons_twice.json",
+        ("neurons_twice.json", "'kitten' is there twice"),
+    ),
+    Case(
+        "Other commands",
         "Latin-1",
         "train.py --data TextLines --data.path latin1.csv",
         ("latin1.csv",),
@@ -142,6 +148,12 @@ FILES = (
     _long("formation LONG --encoders models/good models/nan", "formation"),
     _long("train.py --export.folder LONG", "export.folder"),
     Case("Names of files", "a pipe", "neurons damaged/layers pipe", ("FILE pipe", "give a file")),
+    Case(
+        "Names of files",
+        "an address",
+        "neurons damaged/layers memory://neurons.json",
+        ("FILE memory:/neurons.json", "a file or folder on this machine"),
+    ),
     Case("Names of files", "a link", "neurons damaged/layers link", ("FILE link", "give a file")),
     Case("Names of files", "a folder", "neurons damaged/cut .", (". is a folder", "neurons.json")),
     _damaged("a table that was cut off", "neurons", "cut", "neurons.parquet"),

@@ -35,6 +35,7 @@ _LINES = {  # second lines of JSONL files
     "two_masks": '{"concept": "kitten", "prompts": ["[MASK] and [MASK]."]}',
     "huge": json.dumps({"concept": "kitten", "prompts": ["cat " * 500_000]}),
     "surrogate": r'{"concept": "kitten", "prompts": ["[MASK] \ud83d"]}',
+    "key_twice": GOOD[:-1] + ', "concept": "puppy"}',
     "latin1": '{"concept": "bébé", "prompts": ["[MASK]."]}'.encode("latin-1"),
     "zero": GOOD.replace("young", "\0"),
     "pos": GOOD[:-1] + ', "pos": "proper noun"}',
@@ -52,6 +53,9 @@ _TEXTS = {
     "itself_list.yaml": "refine: &a [*a]",
     "twice.yaml": "refine:\n  share: 0.4\nedit: {others: 2}\nrefine:\n  share: 0.5\n",
     "twice_within.yaml": "refine: {share: 0.4, threshold: 0.1, share: 0.5}\n",
+    "share_twice.yaml": "share: 0.4\nshare: 0.5\n",
+    "names_pipe.yaml": "refine: pipe\n",
+    "half_emoji.yaml": 'run_dir: "\\ud83d"\n',
     "anchors.yaml": "a0: &a0 {x: 1}\n"
     + "".join(
         f"a{i}: &a{i} {{{', '.join(f'k{j}: *a{i - 1}' for j in range(8))}}}\n" for i in range(1, 8)
@@ -67,11 +71,13 @@ _TEXTS = {
     "no_mask.csv": "concept,prompt\nkitten,a young cat.\n",
     "two_masks.csv": "concept,prompt\nkitten,[MASK] and [MASK].\n",
     "quote.csv": 'concept,prompt\nkitten,"[MASK] is a young cat.\n',
+    "pos_twice.csv": "concept,prompt,pos,pos\nkitten,[MASK] is a young cat.,noun,verb\n",
     "huge.csv": "concept,prompt\nkitten,[MASK]" + " cat" * 100_000,
     "latin1.csv": "concept,prompt\nbébé,[MASK].\n".encode("latin-1"),
     "zero.csv": "concept,prompt\nkitten,[MASK] \0.\n",
     "not.zip": "no archive",
     "neurons.json": '{"kitten": [[99, 1]]}',
+    "neurons_twice.json": '{"kitten": [[1, 5]], "kitten": [[2, 7]]}',
     "broken.yaml": "refine: {share: 0.5\nedit: [",
     "list.yaml": "- refine\n- edit\n",
     "key.yaml": "refine: {threshhold: 0.3}\n",

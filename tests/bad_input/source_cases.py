@@ -36,6 +36,7 @@ SOURCES = (
     _jsonl("two masks", "two_masks.jsonl", "line 2", "[MASK] and [MASK]"),
     _jsonl("a huge line", "huge.jsonl", "line 2"),
     _jsonl("half an emoji", "surrogate.jsonl", "line 2"),
+    _jsonl("a key twice", "key_twice.jsonl", "line 2", "'concept' is there twice"),
     _jsonl("Latin-1", "latin1.jsonl", "line 2", "not UTF-8"),
     _jsonl("UTF-16", "utf16.jsonl", "line 1", "not UTF-8"),
     _jsonl("a zero byte", "zero.jsonl", "line 2"),
@@ -65,6 +66,7 @@ SOURCES = (
     _csv("two masks", "two_masks.csv", "line 2"),
     _csv("a quote that doesn't end", "quote.csv", "line"),
     _csv("a huge field", "huge.csv", "line 2"),
+    _csv("a column twice", "pos_twice.csv", "line 1", "pos is there twice"),
     _csv("Latin-1", "latin1.csv", "not UTF-8"),
     _csv("a JSONL file", "good.jsonl", "line 1"),
     _csv("a pipe", "pipe", "data.path pipe: ", "write it into a file"),
@@ -133,6 +135,12 @@ SOURCES = (
     _encoder("no such folder", "./none/encoder", "no such folder"),
     _encoder("a Hub id without a network", "no-such/encoder"),
     _encoder("an empty folder", "models/empty"),
+    Case(
+        "Encoders",
+        "an address without its scheme, with its secrets",
+        "--model.encoder me:hunter2@host/x",
+        ("model.encoder host/x: an address", "a Hub id"),
+    ),
     Case(
         "Encoders",
         "an address, with its secrets",

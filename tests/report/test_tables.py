@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kn_lightning.census import DIGESTS, digest
+from kn_lightning.digests import DIGESTS, digest
 from kn_lightning.errors import InputError
 from kn_lightning.neuron_json import write_neurons
 from kn_lightning.report.environment import run_environment

@@ -37,22 +37,32 @@ def with_own_digest(environment: Mapping[str, Any]) -> dict[str, Any]:
     return {**said, OWN_DIGEST: content_sha256(json.loads(json.dumps(said)))}
 
 
-def check_records(folder: Path, environment: Mapping[str, Any], name: str) -> None:
-    """Raise InputError where ``environment.json`` or ``config.yaml`` is not as it was written.
+def check_record(environment: Mapping[str, Any], name: str) -> None:
+    """Raise InputError where ``environment.json`` is not as it was written.
 
-    A report doesn't ask that: who shows a run to others may take from its settings what is private.
+    A report asks neither that nor :func:`check_config`: who shows a run to others may take from it
+    what is private.
 
     Args:
-        folder: a run.
-        environment: its ``environment.json``; of runs from before it had such digests nothing is
-            said.
-        name: what a user calls the folder.
+        environment: what it says; of runs from before it had a digest of its own nothing is said.
+        name: what a user calls its folder.
     """
     if OWN_DIGEST in environment and with_own_digest(environment) != environment:
         raise InputError(
             f"{name}/environment.json is not as the run wrote it; put back what it said, or compute"
             " the run again with --overwrite true"
         )
+
+
+def check_config(folder: Path, environment: Mapping[str, Any], name: str) -> None:
+    """Raise InputError where ``config.yaml`` of a finished run is not as it was written.
+
+    Args:
+        folder: the run.
+        environment: its ``environment.json``; of runs from before it had that digest nothing is
+            said.
+        name: what a user calls the folder.
+    """
     config = dict(_digests(environment, name)).get(CONFIG)
     if config is not None and digest(folder / CONFIG) != config:
         raise _changed(CONFIG, name)

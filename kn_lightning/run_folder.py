@@ -25,8 +25,9 @@ from kn_lightning.claim import RunLock, check_free, check_same, check_still
 from kn_lightning.digests import (
     DIGESTS,
     SECONDS,
+    check_config,
     check_left,
-    check_records,
+    check_record,
     check_scores,
     check_tables,
     digest,
@@ -184,8 +185,9 @@ class RunFolder(RunEntries):
         Args:
             plan: of each pack, the ids of its prompts in order.
         """
-        check_records(self.path, self.environment(), self.name)
+        check_record(self.environment(), self.name)
         if self.is_complete:
+            check_config(self.path, self.environment(), self.name)
             check_tables(self.path, self.environment(), self.name)
             check_scores(self.environment(), self.name, self._scores_sha256)
             self._check_part_names()  # of a run that was cut off while closing

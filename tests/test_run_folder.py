@@ -246,6 +246,22 @@ def test_run_cut_off_while_parts_are_removed_is_tidied_up(folder: RunFolder) -> 
     assert not folder.parts.exists()
 
 
+def test_run_cut_off_while_it_is_closed_goes_on_with_other_settings(folder: RunFolder) -> None:
+    folder.write_part(0, tables(0), SECONDS)
+    with (
+        mock.patch.object(run_folder, "move_whole", side_effect=OSError("killed")),
+        pytest.raises(OSError, match="killed"),
+    ):
+        folder.close(1)
+    assert not folder.is_complete
+    # Devices, for one, make no other study.
+    folder.open({"a": 2}, {"versions": {}}, NO_ROWS, IDENTITY)
+    folder.check([["0", "0"]])
+    folder.close(1)
+    folder.check([["0", "0"]])
+    assert (folder.path / "config.yaml").read_text() == "a: 2\n"
+
+
 def _begun(folder: RunFolder) -> Path:
     """A part that a rank of a killed command is about to move into place."""
     temporary = folder.parts / "000001.99999.tmp"

@@ -207,7 +207,11 @@ def test_groups_of_an_outcome_know_their_places_and_neurons(outcome: Outcome) ->
     ("flags", "edit"),
     [
         (["--trainer.precision", "16-true", "--edit.factors", "[0,100000]"], "factor:100000 of"),
-        (["--edit.weights", "[update]", "--edit.lambda_2", "1e39"], "update of"),
+        (
+            ["--trainer.precision", "16-true", "--edit.weights", "[update]"]
+            + ["--edit.lambda_2", "1000000"],
+            "update of",
+        ),
     ],
 )
 def test_an_edit_without_a_value_is_no_result(tmp_path: Path, flags: list[str], edit: str) -> None:
